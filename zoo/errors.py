@@ -1,0 +1,54 @@
+"""The errors that users meet. Each message says what was wrong, where, and what to do."""
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointNotFound",
+    "ConfigError",
+    "DatasetNotFound",
+    "GraphError",
+    "IntegrityError",
+    "RecipeError",
+    "RecipeNotFound",
+    "RegistryError",
+    "ZooError",
+]
+
+
+class ZooError(Exception):
+    """Base class of every error that the zoo raises on purpose."""
+
+
+class GraphError(ZooError, ValueError):
+    """A graph or its features cannot be used: wrong shape, NaN, no nodes, missing field."""
+
+
+class DatasetNotFound(ZooError, LookupError):
+    """No data set of that name, or its files are neither at hand nor to be fetched."""
+
+
+class ConfigError(ZooError, ValueError):
+    """A model was given an argument that it does not know or that is impossible."""
+
+
+class RecipeError(ZooError, ValueError):
+    """A recipe has an unknown, missing or impossible key."""
+
+
+class RecipeNotFound(ZooError, LookupError):
+    """No recipe or table of that name."""
+
+
+class RegistryError(ZooError, ValueError):
+    """checkpoints.json is broken or an entry is incomplete."""
+
+
+class CheckpointNotFound(ZooError, LookupError):
+    """No checkpoint of that name, or its weights are neither bundled, cached nor on the Hub."""
+
+
+class CheckpointError(ZooError, ValueError):
+    """A checkpoint's files do not describe a model of this zoo."""
+
+
+class IntegrityError(ZooError):
+    """A file's bytes are not those that its sha256 names."""
