@@ -1,0 +1,108 @@
+"""The raw files: where each comes from, which bytes it must have, and how it is found.
+
+`sources.json` maps an origin to its files: path below `$ZOO_DATA`, path in the origin, sha256. Digests of files that
+are too large to be kept here (`roman_empire`, `amazon_ratings`, `questions`) are those that a public audit of the
+pinned commit recorded; `cora_full` has none, so its bytes are taken on trust and only ever read as plain arrays.
+"""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from zoo.errors import DatasetNotFound, IntegrityError
+
+__all__ = ["RawFile", "raw_files", "read"]
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file.
+
+    Attributes:
+        path: Where it lies below `$ZOO_DATA` and below the cache.
+        url: Its public origin.
+        sha256: Digest of its bytes, or None if nobody has recorded it.
+    """
+
+    path: str
+    url: str
+    sha256: str | None
+
+
+@functools.cache
+def raw_files() -> dict[str, RawFile]:
+    """All raw files by their path below `$ZOO_DATA`."""
+    origins = json.loads(Path(__file__).with_name("sources.json").read_text(encoding="utf-8"))
+    return {
+        path: RawFile(path, origin + quote(path_there), sha256)
+        for origin, files in origins.items()
+        for path, (path_there, sha256) in files.items()
+    }
+
+
+def read(dataset: str, paths: Sequence[str]) -> list[bytes]:
+    """Reads raw files, each checked against its sha256, from `$ZOO_DATA`, the cache or their origin.
+
+    Args:
+        dataset: Name of the data set, for messages.
+        paths: Files below `$ZOO_DATA`; all are declared in `sources.json`.
+
+    Returns:
+        Their bytes, in the order of `paths`. Bytes rather than paths: what was checked is what is parsed.
+
+    Raises:
+        DatasetNotFound: A file is neither at hand nor to be fetched.
+        IntegrityError: A file's bytes are not those that its sha256 names.
+    """
+    files = [raw_files()[path] for path in paths]
+    found = [_find(file) for file in files]
+    missing = [file for file, place in zip(files, found, strict=True) if place is None]
+    for file in missing:
+        found[files.index(file)] = _fetch(dataset, file, missing)
+    return [_checked(file, place) for file, place in zip(files, found, strict=True) if place is not None]
+
+
+def _cache() -> Path:
+    if override := os.environ.get("ZOO_CACHE"):
+        return Path(override)
+    import pooch
+
+    return Path(pooch.os_cache("dgl-zoo"))
+
+
+def _find(file: RawFile) -> Path | None:
+    places = [Path(root) for root in [os.environ.get("ZOO_DATA")] if root]
+    return next((place / file.path for place in [*places, _cache()] if (place / file.path).is_file()), None)
+
+
+def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
+    import pooch
+
+    target = _cache() / file.path
+    try:
+        pooch.retrieve(file.url, known_hash=file.sha256, fname=target.name, path=target.parent)
+    except OSError as error:  # no network, no such host, HTTP errors: all of them are OSErrors
+        raise DatasetNotFound(
+            f"data set {dataset!r} is not at hand and cannot be fetched ({type(error).__name__}): "
+            f"missing {', '.join(absent.path for absent in missing)}, origin {file.url}. "
+            f"Set ZOO_DATA to a folder that holds these files, or connect to the network."
+        ) from error
+    except ValueError as error:  # pooch has compared the digests and kept nothing
+        raise IntegrityError(f"{file.url} does not serve the bytes that it once published: {error}") from error
+    return target
+
+
+def _checked(file: RawFile, place: Path) -> bytes:
+    content = place.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if file.sha256 not in (None, digest):
+        raise IntegrityError(
+            f"{place} is not the file that {file.url} once published: expected sha256 {file.sha256}, "
+            f"found {digest}. Delete or replace it."
+        )
+    return content

@@ -1,0 +1,130 @@
+"""Splits: which nodes (or graphs) train, which validate, which test. A split is a name.
+
+| name | what it is | varies with the seed |
+| --- | --- | --- |
+| `public` | Planetoid's: 20 nodes of every class, the next 500, 1000 test nodes | no |
+| `geom-gcn` | Geom-GCN's ten files, 60/20/20; `seed % 10` picks. Some leave out nodes off the largest component | yes |
+| `given` | the ten in the file of a heterophilous set; `seed % 10` picks | yes |
+| `polynormer` | the one 60/20/20 split that Polynormer's authors published | no |
+| `tu-10fold` | ten stratified folds drawn once (seed 42): fold `seed % 10` tests, the next one validates | yes |
+| `gin-10fold` | the ten test folds published for GIN; a stratified tenth of the rest, drawn anew, validates | yes |
+| `fair-10fold` | ten folds, each with an inner validation set, of "A fair comparison of GNNs" | yes |
+| `random-a-b-c` | a/b/c percent drawn from all alike | yes |
+| `class-a-b-c` | a/b/c percent drawn inside every class | yes |
+| `index-a-b-c` | the first a, the last c percent by index; those between validate | no |
+
+Shares are rounded down for training and validation (for `index-a-b-c`: training and test), and the remaining part
+takes the rest. All draws come from `torch.Generator().manual_seed(seed)`.
+"""
+
+import importlib
+import re
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from zoo.datasets.catalog import DatasetInfo
+from zoo.errors import GraphError
+
+__all__ = ["Masks", "draw", "masks", "varies_with_seed"]
+
+_FIXED = {"public", "polynormer"}
+# Which module reads a published split. `given` lies in the data set's own file.
+_READERS = {
+    "public": "planetoid",
+    "geom-gcn": "geom_gcn",
+    "given": "yandex",
+    "polynormer": "gnn_benchmark",
+    "gin-10fold": "folds",
+    "fair-10fold": "folds",
+    "tu-10fold": "folds",
+}
+_DRAWN = re.compile(r"(random|class|index)-(\d+)-(\d+)-(\d+)")
+
+
+class Masks(NamedTuple):
+    """Three disjoint bool tensors of shape (num_nodes,) or (num_graphs,)."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+
+def varies_with_seed(name: str) -> bool:
+    """Whether two seeds give two different splits of this name."""
+    return name not in _FIXED and not name.startswith("index-")
+
+
+def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:
+    """The masks of a data set's split.
+
+    Args:
+        info: The data set.
+        name: One of `info.splits`, percentages filled in.
+        seed: Picks or draws the split, where `varies_with_seed(name)`.
+        labels: Labels of all nodes or graphs, shape (n,).
+
+    Raises:
+        GraphError: The data set has no such split; the message names those that it has.
+    """
+    family = f"{name.partition('-')[0]}-a-b-c" if _DRAWN.fullmatch(name) else name
+    if family not in info.splits:
+        raise GraphError(f"data set {info.name!r} has no split {name!r}; it has {', '.join(info.splits)}")
+    if family != name:
+        return draw(name, labels, seed)
+    reader = importlib.import_module(f"zoo.datasets.{_READERS[name]}")
+    split: Masks = reader.split(info, name, seed, labels)
+    return split
+
+
+def draw(name: str, labels: Tensor, seed: int) -> Masks:
+    """Draws `random-a-b-c`, `class-a-b-c` or `index-a-b-c`.
+
+    Args:
+        name: Family and percentages, which add up to 100.
+        labels: Labels of shape (n,); only `class-a-b-c` looks at their values.
+        seed: Seed of the draw.
+
+    Raises:
+        GraphError: The name is none of these, or its percentages do not add up to 100.
+    """
+    match = _DRAWN.fullmatch(name)
+    shares = [int(share) for share in match.groups()[1:]] if match else []
+    if match is None or sum(shares) != 100 or shares[0] == 0:
+        raise GraphError(
+            f"{name!r} is not a split: expected random-a-b-c, class-a-b-c or index-a-b-c, percentages of "
+            f"train, validation and test that add up to 100, such as random-60-20-20"
+        )
+    train, val, test = shares
+    n = len(labels)
+    if match[1] == "index":
+        cuts = [n * train // 100, n - n * test // 100]
+        return _as_masks(torch.arange(n), torch.arange(n), cuts[0], cuts[1])
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(n, generator=generator)
+    if match[1] == "random":
+        cuts = [n * train // 100, n * train // 100 + n * val // 100]
+        return _as_masks(order, torch.arange(n), cuts[0], cuts[1])
+    # Sorting a permutation by class, stably, permutes inside every class: no loop over classes.
+    order = order[torch.argsort(labels[order], stable=True)]
+    sizes = torch.bincount(labels)
+    start = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
+    size = torch.repeat_interleave(sizes, sizes)
+    first = size * train // 100
+    return _as_masks(order, torch.arange(n) - start, first, first + size * val // 100)
+
+
+def from_indices(n: int, train: Tensor, val: Tensor, test: Tensor) -> Masks:
+    """Masks of length `n` from the indices of each part."""
+
+    def mask(indices: Tensor) -> Tensor:
+        return torch.zeros(n, dtype=torch.bool).index_fill_(0, indices, True)
+
+    return Masks(mask(train), mask(val), mask(test))
+
+
+def _as_masks(order: Tensor, rank: Tensor, first: Tensor | int, second: Tensor | int) -> Masks:
+    """The nodes `order` whose `rank` lies below `first` train, below `second` validate, the others test."""
+    train, test = rank < first, rank >= second
+    return from_indices(len(order), order[train], order[~train & ~test], order[test])

@@ -1,0 +1,116 @@
+"""Preprocessing by name: functions from a graph to a new graph. The given graph stays as it is.
+
+All node data are kept; edge data are not, since edges come and go. A batched graph stays batched.
+
+| name | what it does |
+| --- | --- |
+| `add_self_loop` | exactly one self-loop at every node |
+| `remove_self_loop` | no self-loops |
+| `to_undirected` | every edge in both directions, none twice |
+| `row_normalize` | every row of `feat` divided by the sum of its absolute values; zero rows stay zero |
+| `max_normalize_label` | regression targets divided by the largest; a graph without labels passes |
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from zoo._dgl import dgl
+from zoo.errors import ConfigError, GraphError
+
+__all__ = [
+    "TRANSFORMS",
+    "add_self_loop",
+    "apply",
+    "max_normalize_label",
+    "remove_self_loop",
+    "row_normalize",
+    "to_undirected",
+]
+
+
+def add_self_loop(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """Gives every node exactly one self-loop; those already there are not doubled."""
+    src, dst = _without_self_loops(graph)
+    nodes = graph.nodes()
+    return _with_edges(graph, torch.cat([src, nodes]), torch.cat([dst, nodes]))
+
+
+def remove_self_loop(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """Leaves out all self-loops."""
+    return _with_edges(graph, *_without_self_loops(graph))
+
+
+def to_undirected(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """Adds every edge's reverse; an edge that is then there twice is kept once."""
+    src, dst = graph.edges()
+    key = torch.cat([src, dst]).long() * graph.num_nodes() + torch.cat([dst, src])
+    key = torch.unique(key)
+    return _with_edges(graph, key // graph.num_nodes(), key % graph.num_nodes())
+
+
+def row_normalize(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """Divides every row of `feat` by the sum of its absolute values; zero rows stay zero."""
+    feat = graph.ndata["feat"]
+    return _with_data(graph, "feat", feat / feat.abs().sum(dim=1, keepdim=True).clamp(min=torch.finfo(feat.dtype).tiny))
+
+
+def max_normalize_label(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """Divides regression targets by the largest of them, as the CNA paper does with page traffic.
+
+    Raises:
+        GraphError: The labels are classes, or none of them is positive.
+    """
+    if "label" not in graph.ndata:
+        return graph.local_var()
+    label = graph.ndata["label"]
+    if not label.is_floating_point() or not label.max() > 0:
+        raise GraphError(f"max_normalize_label needs positive float targets; the labels are {label.dtype}")
+    return _with_data(graph, "label", label / label.max())
+
+
+TRANSFORMS = {
+    transform.__name__: transform
+    for transform in (add_self_loop, remove_self_loop, to_undirected, row_normalize, max_normalize_label)
+}
+
+
+def apply(graph: dgl.DGLGraph, names: Iterable[str]) -> dgl.DGLGraph:
+    """Applies transforms in the order of their names; without any, the graph itself is returned.
+
+    Raises:
+        ConfigError: A name is not a transform; no transform has been applied.
+    """
+    names = list(names)
+    if unknown := [name for name in names if name not in TRANSFORMS]:
+        raise ConfigError(f"unknown transform {', '.join(map(repr, unknown))}; there are {', '.join(TRANSFORMS)}")
+    for name in names:
+        graph = TRANSFORMS[name](graph)
+    return graph
+
+
+def _without_self_loops(graph: dgl.DGLGraph) -> tuple[Tensor, Tensor]:
+    src, dst = graph.edges()
+    keep = src != dst
+    return src[keep], dst[keep]
+
+
+def _with_edges(graph: dgl.DGLGraph, src: Tensor, dst: Tensor) -> dgl.DGLGraph:
+    """A graph with the nodes, node data and batch of `graph` and these edges, sorted."""
+    order = torch.argsort(src.long() * graph.num_nodes() + dst, stable=True)
+    src, dst = src[order].to(graph.idtype), dst[order].to(graph.idtype)
+    new = dgl.graph((src, dst), num_nodes=graph.num_nodes(), idtype=graph.idtype, device=graph.device)
+    new.ndata.update(graph.ndata)
+    if graph.batch_size > 1:
+        sizes = graph.batch_num_nodes()
+        new.set_batch_num_nodes(sizes)
+        owner = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+        new.set_batch_num_edges(torch.bincount(owner[src.long()], minlength=len(sizes)))
+    return new
+
+
+def _with_data(graph: dgl.DGLGraph, name: str, values: Tensor) -> dgl.DGLGraph:
+    new = graph.local_var()
+    new.ndata[name] = values
+    return new
