@@ -4,6 +4,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointNotFound",
     "ConfigError",
+    "DGLImportError",
     "DatasetNotFound",
     "GraphError",
     "IntegrityError",
@@ -52,3 +53,7 @@ class CheckpointError(ZooError, ValueError):
 
 class IntegrityError(ZooError):
     """A file's bytes are not those that its sha256 names."""
+
+
+class DGLImportError(ZooError, ImportError):
+    """DGL or PyTorch is missing, does not load, or is of a version or backend that the zoo cannot use."""
