@@ -188,9 +188,9 @@ _ENTRIES = [
     _tu("enzymes", "ENZYMES", 600, 19580, 37282, 21, 6, (_GIN, _FAIR)),
     _tu("imdb-binary", "IMDB-BINARY", 1000, 19773, 96531, 65, 2, (_GIN, _FAIR)),
     _tu("imdb-multi", "IMDB-MULTI", 1500, 19502, 98903, 59, 3, (_GIN, _FAIR)),
-    _tu("collab", "COLLAB", 5000, 372474, 12287497, 367, 3, (_GIN, _FAIR), reader="tu_text"),
+    _tu("collab", "COLLAB", 5000, 372474, 12286079, 369, 3, (_GIN, _FAIR), reader="tu_text"),
     DatasetInfo(
-        name="digits", num_nodes=1797, num_edges=0, in_feats=64, num_classes=10, default_split="random-60-20-20",
+        name="digits", num_nodes=1797, num_edges=9927, in_feats=64, num_classes=10, default_split="random-60-20-20",
         source="scikit-learn's handwritten digits, eight nearest neighbours", reader="synthetic", raw="digits",
     ),
     DatasetInfo(

@@ -1,0 +1,66 @@
+"""Ten-fold splits of graph-level sets; `seed % 10` picks the fold that tests."""
+
+import io
+import json
+import zipfile
+
+import torch
+from torch import Tensor
+
+from zoo.datasets import sources, splits
+from zoo.datasets.catalog import DatasetInfo
+
+_NUM_FOLDS = 10
+# The seed with which N²'s authors draw their folds.
+_TU_SEED = 42
+
+
+def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Masks:
+    """The fold `seed % 10` of `tu-10fold`, `gin-10fold` or `fair-10fold`."""
+    fold = seed % _NUM_FOLDS
+    if name == "tu-10fold":
+        return _tu(labels, fold)
+    if name == "fair-10fold":
+        return _fair(info, len(labels), fold)
+    return _gin(info, labels, fold, seed)
+
+
+def _tu(labels: Tensor, fold: int) -> splits.Masks:
+    """Fold `fold` tests, the next one validates, the other eight train."""
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = StratifiedKFold(_NUM_FOLDS, shuffle=True, random_state=_TU_SEED).split(labels, labels)
+    parts = [torch.from_numpy(part) for _, part in folds]
+    test, val = parts[fold], parts[(fold + 1) % _NUM_FOLDS]
+    held_out = torch.cat([test, val])
+    return splits.from_indices(len(labels), _others(len(labels), held_out), val, test)
+
+
+def _gin(info: DatasetInfo, labels: Tensor, fold: int, seed: int) -> splits.Masks:
+    """A published test fold. GIN has no validation set; here a stratified tenth of the other graphs is one."""
+    test = torch.tensor([int(number) for number in _gin_file(info, fold + 1).split()])
+    rest = _others(len(labels), test)
+    drawn = splits.draw("class-90-0-10", labels[rest], seed)
+    return splits.from_indices(len(labels), rest[drawn.train], rest[drawn.test], test)
+
+
+def _gin_file(info: DatasetInfo, number: int) -> bytes:
+    if info.name == "collab":
+        (content,) = sources.read(info.name, ["tu_text/COLLAB.zip"])
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.read(f"COLLAB/10fold_idx/test_idx-{number}.txt")
+    folder = info.raw.replace("-", "")
+    return sources.read(info.name, [f"tu_text/{folder}/10fold_idx/test_idx-{number}.txt"])[0]
+
+
+def _fair(info: DatasetInfo, num_graphs: int, fold: int) -> splits.Masks:
+    raw = "PROTEINS_full" if info.raw == "PROTEINS" else info.raw
+    (content,) = sources.read(info.name, [f"tudataset/splits/{raw}_splits.json"])
+    stored = json.loads(content)[fold]
+    inner = stored["model_selection"][0]
+    parts = (inner["train"], inner["validation"], stored["test"])
+    return splits.from_indices(num_graphs, *map(torch.tensor, parts))
+
+
+def _others(n: int, indices: Tensor) -> Tensor:
+    return torch.ones(n, dtype=torch.bool).index_fill_(0, indices, False).nonzero().flatten()

@@ -1,0 +1,161 @@
+"""Reads a graph of the user's own from a file or folder."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+
+from zoo._dgl import dgl
+from zoo.datasets.containers import GraphDataset
+from zoo.datasets.graphs import MASKS, Array, check_graph, from_arrays
+from zoo.errors import GraphError
+
+__all__ = ["read_graph"]
+
+_PARTS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
+
+
+def read_graph(path: str | Path, undirected: bool = True) -> dgl.DGLGraph | GraphDataset:
+    """Reads a graph from a file; nothing in it is ever unpickled.
+
+    Args:
+        path: One of
+
+            - `.npz` with `edges` and `feat`, optional `label`, `train_mask`, `val_mask`, `test_mask`, as in
+              `from_arrays`; or of the form of the heterophilous graphs (`node_features`, `node_labels`, `edges`, whose
+              first split is taken); or of gnn-benchmark's (CSR parts `adj_*` and `attr_*`, `labels`).
+            - `.bin`, written by `dgl.save_graphs`: one graph with `ndata["feat"]`; or several with a label each in the
+              labels dictionary under `label`, and optional masks there.
+            - a folder with `nodes.csv` and `edges.csv`, both with a line of column names. Edges have `src` and `dst`.
+              Nodes have numeric features in all columns but these: `id` (what edges call the node; without it they
+              count rows from 0), `label`, and `split` (`train`, `val`, `test` or empty).
+        undirected: Whether to add every edge's reverse. A `.bin` is taken as it is.
+
+    Returns:
+        A graph with `ndata` feat and, as far as the file has them, label and masks; a `GraphDataset` if a `.bin` holds
+        several graphs.
+
+    Raises:
+        GraphError: The file is missing, broken, or does not describe a graph; the message names it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise GraphError(f"{path}: there is no such file or folder")
+    try:
+        if path.is_dir():
+            return from_arrays(**_folder(path), undirected=undirected)
+        if path.suffix == ".npz":
+            return from_arrays(**_npz(path), undirected=undirected)
+        if path.suffix == ".bin":
+            return _bin(path)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from error
+    raise GraphError(f"{path}: expected an .npz or .bin file, or a folder with nodes.csv and edges.csv")
+
+
+def _npz(path: Path) -> dict[str, Any]:
+    """The arguments of `from_arrays`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise GraphError(f"not an .npz of plain arrays ({error})") from error
+    if {"edges", "feat"} <= members.keys():
+        return {name: members[name] for name in ("edges", "feat", "label", *MASKS) if name in members}
+    if {"edges", "node_features"} <= members.keys():
+        masks = {mask: members[f"{mask}s"][0] for mask in MASKS if f"{mask}s" in members}
+        edges = members["edges"].reshape(-1, 2).T
+        return {"edges": edges, "feat": members["node_features"], "label": members.get("node_labels"), **masks}
+    if {"adj_data", "attr_data"} <= members.keys():
+        return {"edges": _csr(members, "adj"), "feat": _csr(members, "attr"), "label": members.get("labels")}
+    raise GraphError(
+        f"it holds {', '.join(members) or 'nothing'}; expected edges and feat, or edges and node_features, "
+        f"or CSR parts adj_* and attr_*"
+    )
+
+
+def _csr(members: dict[str, Array], part: str) -> scipy.sparse.csr_matrix:
+    try:
+        data, indices, indptr, shape = (members[f"{part}_{piece}"] for piece in ("data", "indices", "indptr", "shape"))
+        matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))
+        matrix.check_format()
+    except (KeyError, ValueError, TypeError) as error:
+        raise GraphError(f"the CSR parts {part}_* are not a matrix: {error}") from error
+    return matrix
+
+
+def _bin(path: Path) -> dgl.DGLGraph | GraphDataset:
+    try:
+        graphs, labels = dgl.load_graphs(str(path))
+    except (dgl.DGLError, RuntimeError) as error:
+        raise GraphError(f"not a file of dgl.save_graphs ({str(error).splitlines()[-1]})") from error
+    for graph in graphs:
+        check_graph(graph)
+    if len(graphs) == 1:
+        return graphs[0]
+    label = labels.get("label")
+    if label is None or label.shape != (len(graphs),) or label.is_floating_point() or not len(graphs):
+        raise GraphError(
+            f'{len(graphs)} graphs need an integer label each, labels={{"label": tensor}} in dgl.save_graphs; '
+            f"found {', '.join(labels) or 'none'}"
+        )
+    masks = (labels.get(name, torch.zeros(len(graphs))).bool() for name in MASKS)
+    return GraphDataset(path.stem, graphs, label.long(), int(label.max()) + 1, *masks)
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    """The arguments of `from_arrays`."""
+    nodes, edges = _table(path / "nodes.csv"), _table(path / "edges.csv")
+    if missing := {"src", "dst"} - edges.keys():
+        raise GraphError(f"edges.csv has no column {' and '.join(sorted(missing))}")
+    num_nodes = len(next(iter(nodes.values()), []))
+    names = nodes.pop("id", [str(number) for number in range(num_nodes)])
+    numbers = {name: number for number, name in enumerate(names)}
+    if len(numbers) != num_nodes:
+        raise GraphError("nodes.csv names a node twice in its column id")
+    if unknown := [end for end in (*edges["src"], *edges["dst"]) if end not in numbers]:
+        raise GraphError(f"edges.csv names node {unknown[0]!r}, which nodes.csv does not have")
+    ends = [np.array([numbers[end] for end in edges[side]], dtype=np.int64) for side in ("src", "dst")]
+    arguments: dict[str, Any] = {"edges": (ends[0], ends[1])}
+    if "label" in nodes:
+        labels = _numbers("label", nodes.pop("label"))
+        whole = np.array_equal(labels, labels.astype(np.int64))
+        arguments["label"] = labels.astype(np.int64) if whole else labels
+    if "split" in nodes:
+        arguments |= _masks(nodes.pop("split"))
+    if not nodes:
+        raise GraphError("nodes.csv has no feature columns")
+    arguments["feat"] = np.stack([_numbers(name, column) for name, column in nodes.items()], axis=1)
+    return arguments
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    """Columns of a CSV file by name."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise GraphError(f"{path.name} cannot be read as CSV ({error})") from error
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise GraphError(f"{path.name}, line {number}: {len(row)} cells for {len(header)} columns")
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _numbers(name: str, column: list[str]) -> Array:
+    try:
+        return np.array(column, dtype=np.float64)
+    except ValueError as error:
+        raise GraphError(f"nodes.csv, column {name}: {error}") from error
+
+
+def _masks(parts: list[str]) -> dict[str, Array]:
+    if unknown := set(parts) - {*_PARTS, ""}:
+        raise GraphError(f"nodes.csv, column split: {sorted(unknown)[0]!r} is none of train, val, test or empty")
+    return {mask: np.array([given == part for given in parts]) for part, mask in _PARTS.items()}
