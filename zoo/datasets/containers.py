@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from zoo._dgl import dgl
@@ -28,7 +26,7 @@ class GraphDataset:
     """
 
     name: str
-    graphs: Sequence[dgl.DGLGraph]
+    graphs: list[dgl.DGLGraph]
     labels: Tensor
     num_classes: int
     train_mask: Tensor

@@ -15,13 +15,10 @@ from zoo.datasets import sources, splits
 from zoo.datasets.catalog import DatasetInfo
 from zoo.datasets.graphs import Array, node_graph
 
-# MUSAE's page traffic is on the nodes of the Wikipedia graphs, in the same order.
-_FOLDERS = {"cornell": "geom_gcn/cornell_fixed"}
-
 
 def read(info: DatasetInfo) -> dgl.DGLGraph:
     """Texas, Wisconsin, Cornell, Chameleon, Squirrel or Actor ("film"), directed or not."""
-    folder = _FOLDERS.get(info.raw, f"geom_gcn/new_data/{info.raw}")
+    folder = "geom_gcn/cornell_fixed" if info.raw == "cornell" else f"geom_gcn/new_data/{info.raw}"
     paths = [f"{folder}/out1_{part}.txt" for part in ("graph_edges", "node_feature_label")]
     edges, nodes = sources.read(info.name, paths)
     src, dst = _numbers(edges.partition(b"\n")[2]).reshape(-1, 2).T
@@ -38,19 +35,19 @@ def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Mas
 
 
 def _numbers(text: bytes) -> Array:
-    """All integers of a text that parts them by tabs, commas and line ends."""
-    return np.fromstring(text.translate(bytes.maketrans(b"\t\r\n", b"   ")).replace(b",", b" "), dtype=np.int64, sep=" ")
+    """All integers of a text that parts them by commas and any white space."""
+    return np.fromstring(text.replace(b",", b" "), dtype=np.int64, sep=" ")
 
 
 def _dense_rows(rows: bytes) -> tuple[Array, Array]:
-    """Lines `number <tab> 0,1,0,... <tab> label`, in the order of node numbers after sorting."""
+    """Lines `number <tab> 0,1,0,... <tab> label`, in any order."""
     table = _numbers(rows).reshape(rows.strip().count(b"\n") + 1, -1)
     table = table[np.argsort(table[:, 0])]
     return table[:, 1:-1], table[:, -1]
 
 
 def _sparse_rows(rows: bytes, in_feats: int) -> tuple[Array, Array]:
-    """Lines `number <tab> indices of the ones <tab> label`."""
+    """Lines `number <tab> indices of the ones <tab> label`, in any order."""
     lines = [line.split(b"\t") for line in rows.splitlines()]
     feat, label = np.zeros((len(lines), in_feats), dtype=np.float32), np.zeros(len(lines), dtype=np.int64)
     for number, ones, kind in lines:

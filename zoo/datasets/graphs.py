@@ -105,7 +105,7 @@ def from_arrays(
         edges: Integers of shape (2, num_edges) or (num_edges, 2), a pair of arrays (sources, destinations), or a SciPy
             sparse adjacency matrix. An array of shape (2, 2) is read as (sources, destinations).
         feat: Features, shape (num_nodes, in_feats); NumPy, torch, a list or a SciPy sparse matrix.
-        label: Integer classes or float targets, shape (num_nodes,).
+        label: Integer classes, counted from 0, or float targets of a regression; shape (num_nodes,).
         train_mask: bool of shape (num_nodes,); likewise `val_mask` and `test_mask`. No node may be in two of them.
         num_nodes: Number of nodes; default: the rows of `feat`. Given, it is compared with them.
         undirected: Whether to add every edge's reverse, which nearly every model expects. Edges given twice are kept
@@ -154,7 +154,7 @@ def check_graph(graph: dgl.DGLGraph) -> None:
     present = {name: graph.ndata[name] for name in MASKS if name in graph.ndata}
     for name, mask in present.items():
         if mask.dtype != torch.bool or mask.dim() != 1:
-            raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape (num_nodes,)")
+            raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool, one per node")
     _check_disjoint(present)
 
 
@@ -216,6 +216,10 @@ def _label(values: Any, num_nodes: int) -> Array:
     if label.shape != (num_nodes,):
         raise GraphError(f"label has shape {label.shape}: expected ({num_nodes},), one per node")
     if label.dtype.kind == "f":
+        if not np.isfinite(label).all():
+            raise GraphError(
+                "label has NaN or infinite values: give unlabelled nodes 0 and leave them out of all masks"
+            )
         return label.astype(np.float32)
     if label.dtype.kind not in "biu":
         raise GraphError(f"label has dtype {label.dtype}: expected integer classes or float targets")

@@ -96,6 +96,8 @@ def _bin(path: Path) -> dgl.DGLGraph | GraphDataset:
     except (dgl.DGLError, RuntimeError) as error:
         raise GraphError(f"not a file of dgl.save_graphs ({str(error).splitlines()[-1]})") from error
     for graph in graphs:
+        if "feat" in graph.ndata:
+            graph.ndata["feat"] = graph.ndata["feat"].float()
         check_graph(graph)
     if len(graphs) == 1:
         return graphs[0]

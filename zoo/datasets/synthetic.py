@@ -2,9 +2,9 @@
 
 import math
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from sklearn.neighbors import kneighbors_graph
 
 from zoo._dgl import dgl
 from zoo.datasets.catalog import DatasetInfo
@@ -34,9 +34,13 @@ def digits(num_neighbors: int = 8) -> dgl.DGLGraph:
         1797 nodes; `feat` are the 64 grey values in [0, 1], `label` the digit.
     """
     images, label = load_digits(return_X_y=True)
-    # The grey values are whole numbers up to 16, so distances, and hence ties, are exact on every machine.
-    neighbours = kneighbors_graph(images, num_neighbors, include_self=False).tocoo()
-    return node_graph(neighbours.row, neighbours.col, images / 16, label)
+    # Grey values are whole numbers up to 16: squared distances are exact and below 2 ** 15. A stable sort settles ties
+    # by index, so the graph is the same on every machine, which a nearest-neighbour library does not promise.
+    square = (images**2).sum(axis=1)
+    distance = (square[:, None] + square - 2 * images @ images.T).astype(np.int16)
+    np.fill_diagonal(distance, np.iinfo(np.int16).max)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :num_neighbors]
+    return node_graph(np.repeat(np.arange(len(images)), num_neighbors), nearest.ravel(), images / 16, label)
 
 
 def csbm(
@@ -73,7 +77,6 @@ def csbm(
             raise GraphError(f"{name} is {probability}: expected a probability between 0 and 1")
     label = (torch.arange(num_nodes) >= num_nodes // 2).long()
     src, dst = torch.triu_indices(num_nodes, num_nodes, offset=1)
-    probability = torch.where(label[src] == label[dst], p, q)
-    joined = torch.rand(len(src), generator=generator) < probability
+    joined = torch.rand(len(src), generator=generator) < torch.where(label[src] == label[dst], p, q)
     feat = torch.randn(num_nodes, in_feats, generator=generator) + mean * (2 * label - 1).unsqueeze(1)
     return node_graph(src[joined].numpy(), dst[joined].numpy(), feat.numpy(), label.numpy())
