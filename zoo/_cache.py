@@ -1,0 +1,56 @@
+"""What is derived from a graph or a constant tensor is computed once, and forgotten with its owner."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+__all__ = ["per_graph", "per_tensor"]
+
+T = TypeVar("T")
+
+_graphs: weakref.WeakKeyDictionary[Any, tuple[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
+_tensors: dict[int, tuple[weakref.ref[Tensor], int, dict[Any, Any]]] = {}
+
+
+def per_graph(graph: Any, key: Any, compute: Callable[[], T]) -> T:
+    """What `compute` returns, computed once for this structure of a DGLGraph.
+
+    DGL puts a new index object into a graph whenever its nodes or edges change: the entry goes with the old one.
+    """
+    index = graph._graph
+    entry = _graphs.get(graph)
+    if entry is None or entry[0] is not index:
+        entry = _graphs[graph] = (index, {})
+    return _computed(entry[1], key, compute)
+
+
+def per_tensor(tensor: Tensor, key: Any, compute: Callable[[], T]) -> T:
+    """What `compute` returns, computed once for this content of a tensor.
+
+    In-place changes are seen by the tensor's version counter; an inference tensor has none and is never remembered.
+    The result must not refer to the tensor, or it would keep its owner alive.
+    """
+    if tensor.is_inference():
+        return compute()
+    address = id(tensor)
+    entry = _tensors.get(address)
+    if entry is None or entry[0]() is not tensor or entry[1] != tensor._version:
+        entry = _tensors[address] = (_reference(tensor, address), tensor._version, {})
+    return _computed(entry[2], key, compute)
+
+
+def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:
+    def forget(dead: weakref.ref[Tensor]) -> None:
+        entry = _tensors.get(address)
+        if entry is not None and entry[0] is dead:
+            del _tensors[address]
+
+    return weakref.ref(tensor, forget)
+
+
+def _computed(values: dict[Any, Any], key: Any, compute: Callable[[], T]) -> T:
+    if key not in values:
+        values[key] = compute()
+    return values[key]  # type: ignore[no-any-return]

@@ -1,0 +1,175 @@
+"""ZooModel: what every model of the zoo has in common."""
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from torch import Tensor, nn
+
+from zoo import ops
+from zoo._cache import per_graph, per_tensor
+from zoo._dgl import dgl
+from zoo.datasets import transforms as graph_transforms
+from zoo.errors import ConfigError, GraphError
+from zoo.nn.convs import Features
+from zoo.nn.sparse_linear import compress
+
+__all__ = ["READOUTS", "ZooModel"]
+
+READOUTS = ("mean", "sum", "max")
+
+
+class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license="apache-2.0"):
+    """Base class of every model.
+
+    A subclass has keyword-only, JSON-able arguments after `in_feats` and `num_classes` (they are the config that
+    travels with the weights), yields its hidden layers in `hidden_states`, and builds its last layer in `make_head`.
+    `save_pretrained`, `from_pretrained` and `push_to_hub` come from the Hub's mixin; loading is strict and opens
+    nothing but safetensors.
+
+    Args:
+        in_feats: Width of the node features.
+        num_classes: Number of classes; 1 for regression.
+        readout: Default: None, logits per node. `"mean"`, `"sum"` or `"max"` of each graph's nodes: logits per graph.
+        transforms: Names from `zoo.datasets.transforms` that `prepare` applies to a raw graph.
+    """
+
+    method: ClassVar[str]
+    paper: ClassVar[str]
+    head: nn.Module
+
+    def __init__(
+        self, in_feats: int, num_classes: int, *, readout: str | None = None, transforms: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        if in_feats < 1 or num_classes < 1:
+            raise ConfigError(f"in_feats and num_classes must be positive, got {in_feats} and {num_classes}")
+        if readout is not None and readout not in READOUTS:
+            raise ConfigError(f"unknown readout {readout!r}: choose from {', '.join(READOUTS)}")
+        self.in_feats, self.num_classes, self.readout = in_feats, num_classes, readout
+        self.transforms = tuple(transforms)
+
+    def num_hidden(self, num_layers: int) -> int:
+        """How many of `num_layers` layers come before the head: all behind a readout, else all but the last."""
+        hidden = num_layers if self.readout else num_layers - 1
+        if hidden < 1:
+            raise ConfigError(f"num_layers={num_layers} leaves no hidden layer: use at least {num_layers + 1 - hidden}")
+        return hidden
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The method's name and every argument of this model, as config.json has them."""
+        return {"method": self.method, **self._hub_mixin_config}  # type: ignore[dict-item]
+
+    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+        """Yields each hidden layer's node representations, (num_nodes, width), first layer first."""
+        raise NotImplementedError(f"{type(self).__name__} has no hidden_states")
+
+    def make_head(self, num_classes: int) -> nn.Module:
+        """The last layer, called with the graph and the representation before it."""
+        raise NotImplementedError(f"{type(self).__name__} has no make_head")
+
+    def reset_head(self, num_classes: int) -> None:
+        """Puts a new, untrained last layer for `num_classes` in the place of the old one."""
+        self.head = self.make_head(num_classes).to(next(self.parameters()))
+        self.num_classes = num_classes
+        self._hub_mixin_config = {**self._hub_mixin_config, "num_classes": num_classes}  # type: ignore[dict-item]
+
+    def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+        """A copy of a raw graph with this model's own preprocessing (`transforms`) applied."""
+        return graph_transforms.apply(graph, self.transforms)
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+        """Raw logits.
+
+        Args:
+            graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such.
+            feat: (num_nodes, in_feats). Default: `graph.ndata["feat"]`.
+
+        Returns:
+            (num_nodes, num_classes), with a readout (num_graphs, num_classes).
+
+        Raises:
+            GraphError: The graph is empty, or the features are missing, of another shape, or not finite.
+        """
+        return self.head(graph, self.encode(graph, feat))  # type: ignore[no-any-return]
+
+    def encode(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+        """The representation before the head: (num_nodes, width), with a readout (num_graphs, width)."""
+        state: Tensor | None = None
+        for state in self.hidden_states(graph, self._input(graph, feat)):
+            pass
+        assert state is not None
+        return state if self.readout is None else ops.readout(graph, state, self.readout)
+
+    def layers(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[Tensor]:
+        """Every hidden layer's node representations, first layer first, for the oversmoothing metrics."""
+        return list(self.hidden_states(graph, self._input(graph, feat)))
+
+    def _input(self, graph: "dgl.DGLGraph", feat: Tensor | None) -> Features:
+        per_graph(graph, "checked", lambda: _check_graph(graph))
+        if feat is None:
+            if "feat" not in graph.ndata:
+                raise GraphError('the graph has no node features: set graph.ndata["feat"] or pass feat')
+            feat = graph.ndata["feat"]
+        if feat.dim() != 2 or feat.shape[0] != graph.num_nodes() or feat.shape[1] != self.in_feats:
+            raise GraphError(
+                f"feat has shape {tuple(feat.shape)}, but this model and graph need "
+                f"({graph.num_nodes()}, {self.in_feats}). For other widths load the model with in_feats=…"
+            )
+        if not feat.is_floating_point():
+            raise GraphError(f"feat is {feat.dtype}; convert it with feat.float()")
+        per_tensor(feat, "checked", lambda: _check_finite(feat))
+        return compress(feat.to(next(self.parameters()).dtype))
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from zoo import weights
+
+        weights.write(self, save_directory)
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **model_kwargs: Any,
+    ) -> "ZooModel":
+        from zoo import weights
+
+        model = cls(**model_kwargs)
+        if Path(model_id).is_dir():
+            file = Path(model_id) / weights.WEIGHTS
+        else:
+            file = Path(hf_hub_download(
+                model_id, weights.WEIGHTS, revision=revision, cache_dir=cache_dir, force_download=force_download,
+                local_files_only=local_files_only, token=token,
+            ))
+        weights.fill(model, file)
+        return model.eval()
+
+
+def _check_graph(graph: "dgl.DGLGraph") -> None:
+    if not graph.is_homogeneous:
+        raise GraphError("the graph has several node or edge types; the zoo's models take homogeneous graphs")
+    if (graph.batch_num_nodes() == 0).any():
+        where = "the graph has no nodes" if graph.batch_size == 1 else "a graph of the batch has no nodes"
+        raise GraphError(f"{where}: leave empty graphs out")
+
+
+def _check_finite(feat: Tensor) -> None:
+    finite = torch.isfinite(feat)
+    if not finite.all():
+        row, column = (int(i) for i in (~finite).nonzero()[0])
+        raise GraphError(
+            f"feat has {int((~finite).sum())} values that are NaN or infinite, the first at node {row}, "
+            f"feature {column}"
+        )

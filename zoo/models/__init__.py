@@ -1,0 +1,64 @@
+"""The models, one file per method. A class decorated with `register` in any file here is found by its method's name."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from zoo.errors import ConfigError
+from zoo.model import ZooModel
+
+__all__ = ["create", "get", "list_models", "register"]
+
+M = TypeVar("M", bound=type[ZooModel])
+
+_classes: dict[str, type[ZooModel]] = {}
+
+
+def register(method: str, *, paper: str) -> Callable[[M], M]:
+    """Names a model class after its method and the paper it implements."""
+
+    def decorate(cls: M) -> M:
+        cls.method, cls.paper = method, paper
+        _classes[method] = cls
+        return cls
+
+    return decorate
+
+
+def _discover() -> dict[str, type[ZooModel]]:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return _classes
+
+
+def list_models() -> list[str]:
+    """The methods' names, sorted."""
+    return sorted(_discover())
+
+
+def get(method: str) -> type[ZooModel]:
+    """The model class of a method; ConfigError with the nearest names if there is none."""
+    classes = _discover()
+    if method not in classes:
+        near = difflib.get_close_matches(str(method), classes, n=3) or sorted(classes)
+        raise ConfigError(f"unknown method {method!r}: did you mean {', '.join(near)}?")
+    return classes[method]
+
+
+def create(method: str, arguments: dict[str, Any]) -> ZooModel:
+    """A new model of a method.
+
+    Args:
+        method: Its name.
+        arguments: Keyword arguments of the class.
+
+    Raises:
+        ConfigError: Unknown method; unknown, missing or impossible argument.
+    """
+    cls = get(method)
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"method {method!r}: {str(error).removeprefix(cls.__name__ + '.')}") from error

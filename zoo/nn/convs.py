@@ -1,0 +1,253 @@
+"""Graph convolutions that several methods share.
+
+A convolution takes the graph as it is: self-loops are a transform of the data (`add_self_loop`), not a step hidden in
+here. Every one multiplies by its weights before it passes messages, which is the same product by associativity and
+lets sparse input features go through the first matrix as CSR. Parameters start as in PyTorch Geometric, with which the
+papers' numbers were made.
+
+Shapes of all: graph with N nodes, input (N, in_feats), a Tensor or `SparseFeatures`; output (N, out_feats).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo import ops
+from zoo.errors import ConfigError
+from zoo.nn.sparse_linear import Dropout, Linear, SparseFeatures
+
+__all__ = [
+    "CONVS",
+    "ChebConv",
+    "DirGCNConv",
+    "DirSAGEConv",
+    "GATConv",
+    "GCNConv",
+    "GINConv",
+    "LinearConv",
+    "SAGEConv",
+    "TransformerConv",
+    "make_conv",
+]
+
+Graph = Any  # a DGLGraph; DGL carries no types
+Features = Tensor | SparseFeatures
+
+
+class LinearConv(nn.Module):
+    """Y = X W + b: no messages, a multilayer perceptron's layer."""
+
+    def __init__(self, in_feats: int, out_feats: int) -> None:
+        super().__init__()
+        self.linear = Linear(in_feats, out_feats)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        return self.linear(feat)  # type: ignore[no-any-return]
+
+
+class GCNConv(nn.Module):
+    """Y = D^(-1/2) A D^(-1/2) X W + b (Kipf & Welling 2017, eq. 2; the paper's Ã and D̃ have self-loops)."""
+
+    def __init__(self, in_feats: int, out_feats: int) -> None:
+        super().__init__()
+        self.linear = Linear(in_feats, out_feats, bias=False, init="glorot")
+        self.bias = nn.Parameter(torch.zeros(out_feats))
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        return ops.propagate_gcn(graph, self.linear(feat)) + self.bias
+
+
+class SAGEConv(nn.Module):
+    """Y = mean(X over in-neighbours) W_neighbours + X W_root + b (Hamilton et al. 2017, algorithm 1, mean)."""
+
+    def __init__(self, in_feats: int, out_feats: int) -> None:
+        super().__init__()
+        self.neighbours = Linear(in_feats, out_feats, bias=False)
+        self.root = Linear(in_feats, out_feats)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        return ops.propagate_mean(graph, self.neighbours(feat)) + self.root(feat)  # type: ignore[no-any-return]
+
+
+class GATConv(nn.Module):
+    """Graph attention (Veličković et al. 2018, eqs. 1 to 6; the paper's neighbourhoods have self-loops).
+
+    On edge j → i: α_ij = softmax_j LeakyReLU(a_dst · W x_i + a_src · W x_j); y_i = Σ_j α_ij W x_j + b.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of one head's output.
+        heads: Number of heads. Default: 1.
+        merge: `"concat"` (output (N, heads · out_feats), eq. 5) or `"mean"` (output (N, out_feats), eq. 6).
+        negative_slope: Of the LeakyReLU. Default: 0.2.
+        attention_dropout: Dropout on α. Default: 0.
+    """
+
+    def __init__(
+        self,
+        in_feats: int,
+        out_feats: int,
+        *,
+        heads: int = 1,
+        merge: str = "concat",
+        negative_slope: float = 0.2,
+        attention_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.heads, self.out_feats, self.merge, self.negative_slope = heads, out_feats, merge, negative_slope
+        self.linear = Linear(in_feats, heads * out_feats, bias=False, init="glorot")
+        self.attention_src = nn.Parameter(torch.empty(heads, out_feats))
+        self.attention_dst = nn.Parameter(torch.empty(heads, out_feats))
+        self.bias = nn.Parameter(torch.zeros(out_feats if merge == "mean" else heads * out_feats))
+        self.attention_dropout = Dropout(attention_dropout)
+        nn.init.xavier_uniform_(self.attention_src)
+        nn.init.xavier_uniform_(self.attention_dst)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        values = self.linear(feat).view(-1, self.heads, self.out_feats)
+        src, dst = ((values * vector).sum(-1, keepdim=True) for vector in (self.attention_src, self.attention_dst))
+        scores = nn.functional.leaky_relu(ops.edge_add(graph, src, dst), self.negative_slope)
+        attention = self.attention_dropout(ops.edge_softmax(graph, scores))
+        output = ops.propagate(graph, values, attention)
+        return (output.mean(1) if self.merge == "mean" else output.flatten(1)) + self.bias
+
+
+class TransformerConv(nn.Module):
+    """Dot-product attention over in-neighbours (Shi et al. 2021, UniMP, eqs. 3 to 5, one head, no edge features).
+
+    On edge j → i: α_ij = softmax_j (q_i · k_j / √out_feats); y_i = W_root x_i + b + Σ_j α_ij v_j.
+    """
+
+    def __init__(self, in_feats: int, out_feats: int) -> None:
+        super().__init__()
+        self.query = Linear(in_feats, out_feats)
+        self.key = Linear(in_feats, out_feats)
+        self.value = Linear(in_feats, out_feats)
+        self.root = Linear(in_feats, out_feats)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        query, key, value = (layer(feat).unsqueeze(1) for layer in (self.query, self.key, self.value))
+        scores = ops.edge_dot(graph, key, query * query.shape[-1] ** -0.5)
+        messages = ops.propagate(graph, value, ops.edge_softmax(graph, scores))
+        return messages.squeeze(1) + self.root(feat)  # type: ignore[no-any-return]
+
+
+class ChebConv(nn.Module):
+    """Y = Σ_{k<K} T_k(L̂) X W_k + b, L̂ = -D^(-1/2) A D^(-1/2) (Defferrard et al. 2016, with λ_max = 2).
+
+    The sum is evaluated by Clenshaw's recurrence on Z_k = X W_k, from the highest degree down.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        num_terms: K. Default: 3.
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, num_terms: int = 3) -> None:
+        super().__init__()
+        self.terms = nn.ModuleList(
+            Linear(in_feats, out_feats, bias=False, init="glorot") for _ in range(num_terms)
+        )
+        self.bias = nn.Parameter(torch.zeros(out_feats))
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        first, *others = (term(feat) for term in self.terms)
+        after = after_next = torch.zeros_like(first)
+        for term in reversed(others):
+            after, after_next = term - 2 * ops.propagate_gcn(graph, after) - after_next, after
+        return first - ops.propagate_gcn(graph, after) - after_next + self.bias
+
+
+class DirGCNConv(nn.Module):
+    """Y = α S X W_out + (1 - α) Sᵀ X W_in + b, S = D_out^(-1/2) A D_in^(-1/2) (Rossi et al. 2023, Dir-GNN, eq. 6).
+
+    S X gathers from the nodes that a node points at, Sᵀ X from those that point at it.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        alpha: α. Default: 1, which the CNA authors use: one direction only.
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.outwards = Linear(in_feats, out_feats)
+        self.inwards = Linear(in_feats, out_feats)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        outwards, inwards = self.outwards(feat), self.inwards(feat)
+        out_scale = ops.degree_scale(ops.reverse(graph), outwards.dtype)
+        in_scale = ops.degree_scale(graph, outwards.dtype)
+        to_sources = ops.propagate(ops.reverse(graph), outwards * in_scale) * out_scale
+        to_targets = ops.propagate(graph, inwards * out_scale) * in_scale
+        return self.alpha * to_sources + (1 - self.alpha) * to_targets
+
+
+class DirSAGEConv(nn.Module):
+    """Y = X W_root + b + α mean(X over out-neighbours) W_out + (1 - α) mean(X over in-neighbours) W_in (Dir-GNN).
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        alpha: α. Default: 0.5.
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, alpha: float = 0.5) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.outwards = Linear(in_feats, out_feats, bias=False)
+        self.inwards = Linear(in_feats, out_feats, bias=False)
+        self.root = Linear(in_feats, out_feats)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        outwards = ops.propagate_mean(ops.reverse(graph), self.outwards(feat))
+        inwards = ops.propagate_mean(graph, self.inwards(feat))
+        return self.root(feat) + self.alpha * outwards + (1 - self.alpha) * inwards  # type: ignore[no-any-return]
+
+
+class GINConv(nn.Module):
+    """Y = MLP((1 + ε) X + sum of X over in-neighbours), ε learnt, MLP of two layers (Xu et al. 2019, eq. 4.1)."""
+
+    def __init__(self, in_feats: int, out_feats: int) -> None:
+        super().__init__()
+        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.first = Linear(in_feats, out_feats, bias=False)
+        self.first_bias = nn.Parameter(torch.zeros(out_feats))
+        self.second = Linear(out_feats, out_feats)
+
+    def forward(self, graph: Graph, feat: Features) -> Tensor:
+        """See the module."""
+        inner = self.first(feat)
+        inner = (1 + self.epsilon) * inner + ops.propagate(graph, inner) + self.first_bias
+        return self.second(nn.functional.relu(inner))  # type: ignore[no-any-return]
+
+
+CONVS: dict[str, Callable[[int, int], nn.Module]] = {
+    "gcn": GCNConv,
+    "gat": GATConv,
+    "sage": SAGEConv,
+    "transformer": TransformerConv,
+    "cheb": ChebConv,
+    "dir-gcn": DirGCNConv,
+    "dir-sage": DirSAGEConv,
+    "gin": GINConv,
+    "linear": LinearConv,
+}
+
+
+def make_conv(name: str, in_feats: int, out_feats: int) -> nn.Module:
+    """The convolution of that name, with its default options."""
+    if name not in CONVS:
+        raise ConfigError(f"unknown convolution {name!r}: choose from {', '.join(CONVS)}")
+    return CONVS[name](in_feats, out_feats)

@@ -1,0 +1,80 @@
+"""Normalisations without learnable parameters."""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ClusterNorm", "RowNorm"]
+
+EPSILON = 1e-5
+
+
+class ClusterNorm(nn.Module):
+    """Standardises each feature over the nodes of each cluster, all clusters at once.
+
+    y_v = (x_v - mean_c) / √(var_c + ε), with the biased variance; a node alone in its cluster becomes 0.
+
+    Args:
+        num_clusters: K.
+        width: Number of features.
+        running: In evaluation, take the averages of the statistics seen in training (as batch normalisation does)
+            instead of those of the nodes at hand: a graph's answer then does not depend on its batch.
+
+    Shapes:
+        input x (num_nodes, width) and clusters (num_nodes,) int64; output as x.
+    """
+
+    means: Tensor
+    variances: Tensor
+    updates: Tensor
+
+    def __init__(self, num_clusters: int, width: int, *, running: bool = False) -> None:
+        super().__init__()
+        self.num_clusters, self.running = num_clusters, running
+        if running:
+            self.register_buffer("means", torch.zeros(num_clusters, width))
+            self.register_buffer("variances", torch.ones(num_clusters, width))
+            self.register_buffer("updates", torch.zeros(num_clusters, 1))
+
+    def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
+        """See the class."""
+        members = nn.functional.one_hot(clusters, self.num_clusters).to(x.dtype)
+        if self.running and not self.training:
+            return (x - members @ self.means) * (members @ (self.variances + EPSILON).rsqrt())
+        counts = members.sum(0).unsqueeze(1)
+        averages = members.t() / counts.clamp(min=1)
+        means = averages @ x
+        centred = x - members @ means
+        variances = averages @ centred.square()
+        if self.running:
+            self._update(means.detach(), variances.detach(), counts > 0)
+        return centred * (members @ (variances + EPSILON).rsqrt())
+
+    def forget(self) -> None:
+        """Starts the running averages anew: the clusters are no longer the same."""
+        if self.running:
+            self.updates.zero_()
+
+    def _update(self, means: Tensor, variances: Tensor, present: Tensor) -> None:
+        """A plain average over the first ten batches, then an exponential one."""
+        weight = present / (self.updates + 1).clamp(max=10)
+        self.means.lerp_(means, weight)
+        self.variances.lerp_(variances, weight)
+        self.updates += present
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"{self.num_clusters}, running={self.running}"
+
+
+class RowNorm(nn.Module):
+    """Standardises each node's row over its features, with the unbiased variance (the CNA authors' code).
+
+    Shapes:
+        input x (num_nodes, width), and clusters, which play no part; output as x.
+    """
+
+    def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
+        """See the class."""
+        centred = x - x.mean(1, keepdim=True)
+        variance = centred.square().sum(1, keepdim=True) / max(1, x.shape[1] - 1)
+        return centred * (variance + EPSILON).rsqrt()

@@ -1,0 +1,220 @@
+r"""Learnable rational activations, one per cluster (Padé activation units, Molina et al. 2020).
+
+.. math:: R_c(x) = \frac{P_c(x)}{Q_c(x)}, \qquad P_c(x) = \sum_{j=0}^{m} a_{c,j}\, x^j
+
+The versions differ in the denominator, which none of them lets reach zero:
+
+==== ====================================== ======================================================
+A    :math:`1 + \sum_{k=1}^n |b_k x^k|`      the default of the CNA authors
+B    :math:`1 + |\sum_{k=1}^n b_k x^k|`
+C    :math:`0.1 + |\sum_{k=0}^n b_k x^k|`
+D    as B                                    coefficients times uniform(0.9, 1.1) noise in training
+==== ====================================== ======================================================
+
+All four are a base plus |s|, where s is a polynomial in z: z = |x| with coefficients |b| in version A (so that
+s = Σ |b_k x^k| ≥ 0), z = x with coefficients b in the others. One forward and one backward pass serve them all.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError
+
+__all__ = ["VERSIONS", "Rational", "relu_coefficients"]
+
+VERSIONS = ("A", "B", "C", "D")
+
+# Coefficients of degrees 5/4 that approximate ReLU on [-3, 3]; the denominator's start at b_1, in version C at b_0.
+_RELU_NUMERATOR = {
+    "A": (0.029963801610813613, 0.6168978366891341, 2.37534759733888, 3.0659900472408443, 1.5246831881677423,
+          0.2528070864040542),
+    "B": (0.033897129202224346, 0.4999985439606278, 1.6701363611130988, 1.9901021632350815, 0.9413089613384323,
+          0.1509133373584318),
+    "C": (0.7865035431863266, 11.601593145754968, 38.7535199511595, 46.17884158100411, 21.842701976543186,
+          3.501924367528041),
+}
+_RELU_DENOMINATOR = {
+    "A": (-1.191550121923625, 4.4080487697236626, 0.9110357113686055, 0.34884977946384615),
+    "B": (-2.1040152094202414e-05, 3.980247851167207, -3.166344237241501e-05, 0.30183382300945066),
+    "C": (23.103140929589287, 0.0004299501319296557, 92.356987965797, 0.000308676388304253, 7.003817416523842),
+}
+_NOISE = 0.1
+_BLOCK = 1 << 15  # elements of x at a time
+
+
+def _base(version: str) -> float:
+    return 0.1 if version == "C" else 1.0
+
+
+def relu_coefficients(degrees: tuple[int, int] = (5, 4), version: str = "A") -> tuple[Tensor, Tensor]:
+    """Coefficients that approximate ReLU on [-3, 3].
+
+    Higher degrees than 5/4 continue the table with zeros, which is the same function; lower ones are fitted by least
+    squares from the truncated table.
+
+    Args:
+        degrees: Of numerator and denominator.
+        version: A to D.
+
+    Returns:
+        numerator (m + 1,) and denominator (n,), in version C (n + 1,), both float64.
+    """
+    if version not in VERSIONS:
+        raise ConfigError(f"unknown rational version {version!r}: choose from {', '.join(VERSIONS)}")
+    if len(degrees) != 2 or min(degrees) < 1:
+        raise ConfigError(f"rational degrees are two positive numbers, numerator and denominator; got {degrees!r}")
+    table = "B" if version == "D" else version
+    sizes = degrees[0] + 1, degrees[1] + (version == "C")
+    numerator, denominator = (
+        np.pad(coefficients, (0, max(0, size - len(coefficients))))[:size]
+        for coefficients, size in zip((_RELU_NUMERATOR[table], _RELU_DENOMINATOR[table]), sizes, strict=True)
+    )
+    if degrees[0] < 5 or degrees[1] < 4:
+        numerator, denominator = _fit_relu(numerator, denominator, version)
+    return torch.from_numpy(numerator), torch.from_numpy(denominator)
+
+
+def _fit_relu(numerator: np.ndarray, denominator: np.ndarray, version: str) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.optimize import least_squares
+
+    x = np.linspace(-3, 3, 301)
+
+    def error(coefficients: np.ndarray) -> np.ndarray:
+        a, b = (torch.from_numpy(part) for part in np.split(coefficients, [len(numerator)]))
+        return _evaluate(torch.from_numpy(x), a[None], b[None], version).numpy() - x.clip(min=0)
+
+    solution = least_squares(error, np.concatenate([numerator, denominator])).x
+    first, second = np.split(solution, [len(numerator)])
+    return first, second
+
+
+def _horner(z: Tensor, coefficients: Tensor) -> Tensor:
+    """Σ_k c_k z^k. z: (rows, width); coefficients: (rows or 1, degree + 1)."""
+    result = coefficients[:, -1:].expand_as(z)
+    for k in range(coefficients.shape[1] - 2, -1, -1):
+        result = torch.addcmul(coefficients[:, k : k + 1], result, z)
+    return result
+
+
+def _derivative(coefficients: Tensor) -> Tensor:
+    """Coefficients of a polynomial's derivative."""
+    powers = torch.arange(1, coefficients.shape[1], dtype=coefficients.dtype, device=coefficients.device)
+    return coefficients[:, 1:] * powers
+
+
+def _denominator_polynomial(x: Tensor, denominator: Tensor, version: str) -> tuple[Tensor, Tensor]:
+    """z and the coefficients c_0…c_n, with which the denominator is base + |Σ_k c_k z^k|."""
+    if version == "C":
+        return x, denominator
+    with_constant = torch.cat([torch.zeros_like(denominator[:, :1]), denominator], dim=1)
+    return (x.abs(), with_constant.abs()) if version == "A" else (x, with_constant)
+
+
+def _evaluate(x: Tensor, numerator: Tensor, denominator: Tensor, version: str) -> Tensor:
+    """R(x), with one row of coefficients per row of x, or one for all."""
+    z, c = _denominator_polynomial(x, denominator, version)
+    return _horner(x, numerator).div_(_horner(z, c).abs_().add_(_base(version)))
+
+
+def _row_blocks(x: Tensor) -> list[slice]:
+    """Blocks of rows whose intermediate results stay in the processor's cache."""
+    rows = max(1, _BLOCK // x.shape[1])
+    return [slice(start, start + rows) for start in range(0, len(x), rows)]
+
+
+class _RationalFunction(torch.autograd.Function):
+    """R_c(x) with a backward pass that keeps x and the coefficients only, and recomputes the powers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, numerator: Tensor, denominator: Tensor, clusters: Tensor, version: str) -> Tensor:
+        ctx.save_for_backward(x, numerator, denominator, clusters)
+        ctx.version = version
+        result = torch.empty_like(x)
+        for rows in _row_blocks(x):
+            result[rows] = _evaluate(x[rows], numerator[clusters[rows]], denominator[clusters[rows]], version)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        (grad,) = grads
+        x, numerator, denominator, clusters = ctx.saved_tensors
+        grad_x, grad_numerator, grad_denominator = map(torch.empty_like, (x, numerator[clusters], denominator[clusters]))
+        for rows in _row_blocks(x):
+            a, b = numerator[clusters[rows]], denominator[clusters[rows]]
+            grad_x[rows], grad_numerator[rows], grad_denominator[rows] = _gradients(grad[rows], x[rows], a, b, ctx.version)
+        return (
+            grad_x,
+            torch.zeros_like(numerator).index_add_(0, clusters, grad_numerator),
+            torch.zeros_like(denominator).index_add_(0, clusters, grad_denominator),
+            None,
+            None,
+        )
+
+
+def _gradients(grad: Tensor, x: Tensor, a: Tensor, b: Tensor, version: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of R(x) to x, and per row to its coefficients a and b."""
+    z, c = _denominator_polynomial(x, b, version)
+    s = _horner(z, c)
+    sign = s.sign()
+    inverse = s.abs_().add_(_base(version)).reciprocal_()  # 1 / Q
+    ratio = _horner(x, a).mul_(inverse)  # R
+    slope = _horner(z, _derivative(c)).mul_(sign)  # dQ/dz
+    if version == "A":
+        slope.mul_(x.sign())  # dz/dx
+    grad_a = grad * inverse  # times x^j: dR/da_j = x^j / Q
+    grad_x = _horner(x, _derivative(a)).sub_(slope.mul_(ratio)).mul_(grad_a)
+    grad_c = ratio.mul_(grad_a).mul_(sign).neg_()  # times z^k: dR/dc_k = -R/Q · sign(s) · z^k
+    per_row_c = _moments(grad_c, z, c.shape[1])
+    per_row_b = per_row_c if version == "C" else per_row_c[:, 1:]
+    if version == "A":
+        per_row_b = per_row_b * b.sign()  # c_k = |b_k|
+    return grad_x, _moments(grad_a, x, a.shape[1]), per_row_b
+
+
+def _moments(weight: Tensor, z: Tensor, count: int) -> Tensor:
+    """Σ_width weight · z^k for k = 0 … count-1, shape (rows, count). Overwrites `weight`."""
+    sums = [weight.sum(1)]
+    for _ in range(count - 1):
+        sums.append(weight.mul_(z).sum(1))
+    return torch.stack(sums, dim=1)
+
+
+class Rational(nn.Module):
+    """One rational function per cluster, all evaluated at once.
+
+    Args:
+        num_functions: How many functions. Default: 1.
+        degrees: Of numerator and denominator. Default: (5, 4).
+        version: A to D, see the module. Default: `"A"`.
+
+    Shapes:
+        input x (num_nodes, width), and clusters (num_nodes,) int64 that names each row's function; output as x.
+    """
+
+    def __init__(self, num_functions: int = 1, *, degrees: tuple[int, int] = (5, 4), version: str = "A") -> None:
+        super().__init__()
+        numerator, denominator = relu_coefficients(degrees, version)
+        dtype = torch.get_default_dtype()
+        self.version = version
+        self.numerator = nn.Parameter(numerator.to(dtype).repeat(num_functions, 1))
+        self.denominator = nn.Parameter(denominator.to(dtype).repeat(num_functions, 1))
+
+    def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
+        """See the class."""
+        numerator, denominator = self.numerator, self.denominator
+        if self.version == "D" and self.training:
+            numerator, denominator = _jitter(numerator), _jitter(denominator)
+        result: Tensor = _RationalFunction.apply(x, numerator, denominator, clusters, self.version)
+        return result
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        count, terms = self.numerator.shape
+        return f"{count}, degrees=({terms - 1}, {self.denominator.shape[1] - (self.version == 'C')}), {self.version}"
+
+
+def _jitter(coefficients: Tensor) -> Tensor:
+    return coefficients * torch.empty_like(coefficients).uniform_(1 - _NOISE, 1 + _NOISE)

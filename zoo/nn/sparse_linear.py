@@ -1,0 +1,166 @@
+"""Bag-of-words features as CSR: a first layer that multiplies only what is not zero.
+
+Cora's features are 1.3 % dense, CiteSeer's 0.9 %: the sparse product is exact and about twelve times as fast. A model
+turns its input into `SparseFeatures` once (`compress`), and `Linear` and `Dropout` take either kind.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo._cache import per_tensor
+
+__all__ = ["Dropout", "Linear", "SparseFeatures", "compress"]
+
+MAX_DENSITY = 0.15  # above it the dense product is the faster one
+
+
+@dataclass(frozen=True, eq=False)
+class SparseFeatures:
+    """A constant (num_nodes, in_feats) matrix as CSR, and its transpose for the backward pass.
+
+    Attributes:
+        csr: The matrix.
+        transpose: The transpose as CSR.
+        order: Where each value of the transpose stands among the values of `csr`.
+    """
+
+    csr: Tensor
+    transpose: Tensor
+    order: Tensor
+
+    @staticmethod
+    def from_dense(feat: Tensor) -> "SparseFeatures":
+        """Compresses a dense (num_nodes, in_feats) matrix."""
+        rows, columns = feat.nonzero(as_tuple=True)
+        order = torch.argsort(columns, stable=True)
+        num_nodes, in_feats = feat.shape
+        csr = _csr(rows, columns, feat[rows, columns], (num_nodes, in_feats))
+        transpose = _csr(columns[order], rows[order], csr.values()[order], (in_feats, num_nodes))
+        return SparseFeatures(csr, transpose, order)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(num_nodes, in_feats)."""
+        return self.csr.shape
+
+    def with_values(self, values: Tensor) -> "SparseFeatures":
+        """The same pattern of non-zeros with other values."""
+        csr = _with_values(self.csr, values)
+        return SparseFeatures(csr, _with_values(self.transpose, values[self.order]), self.order)
+
+
+def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A CSR matrix from coordinates that are sorted by row."""
+    indptr = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
+    indptr[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
+    return torch.sparse_csr_tensor(indptr, columns, values, size=shape, check_invariants=False)
+
+
+def _with_values(csr: Tensor, values: Tensor) -> Tensor:
+    return torch.sparse_csr_tensor(
+        csr.crow_indices(), csr.col_indices(), values, size=csr.shape, check_invariants=False
+    )
+
+
+def compress(feat: Tensor) -> Tensor | SparseFeatures:
+    """The features as CSR where that is faster, else as they are; compressed once per tensor and version of it.
+
+    Args:
+        feat: (num_nodes, in_feats), dense. A tensor that needs a gradient stays dense.
+    """
+    if feat.requires_grad:
+        return feat
+    sparse = per_tensor(feat, SparseFeatures, lambda: SparseFeatures.from_dense(feat) if _is_sparse(feat) else None)
+    return feat if sparse is None else sparse
+
+
+def _is_sparse(feat: Tensor) -> bool:
+    return bool(feat.count_nonzero() <= MAX_DENSITY * feat.numel())
+
+
+class _SparseProduct(torch.autograd.Function):
+    """feat @ weight.T for constant sparse features."""
+
+    @staticmethod
+    def forward(ctx: Any, feat: SparseFeatures, weight: Tensor) -> Tensor:
+        ctx.feat = feat
+        return feat.csr @ weight.t()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (grad,) = grads
+        return None, (ctx.feat.transpose @ grad).t().contiguous()
+
+
+class Linear(nn.Module):
+    r"""Y = X Wᵀ + b, for dense or sparse features.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        bias: Whether b is there. Default: True.
+        init: `"glorot"` (uniform, bias 0: Kipf's and PyG's graph convolutions) or `"torch"` (the bounds
+            1/√in_feats of `torch.nn.Linear`). Default: `"torch"`.
+
+    Shapes:
+        input (num_nodes, in_feats), a Tensor or `SparseFeatures`; output (num_nodes, out_feats).
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, bias: bool = True, init: str = "torch") -> None:
+        super().__init__()
+        self.in_feats, self.out_feats, self.init = in_feats, out_feats, init
+        self.weight = nn.Parameter(torch.empty(out_feats, in_feats))
+        self.bias = nn.Parameter(torch.empty(out_feats)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the parameters anew."""
+        bound = 1 / math.sqrt(self.in_feats)
+        if self.init == "glorot":
+            nn.init.xavier_uniform_(self.weight)
+        else:
+            nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            if self.init == "glorot":
+                nn.init.zeros_(self.bias)
+            else:
+                nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, feat: Tensor | SparseFeatures) -> Tensor:
+        """See the class."""
+        if isinstance(feat, Tensor):
+            return nn.functional.linear(feat, self.weight, self.bias)
+        product = _SparseProduct.apply(feat, self.weight)
+        return product if self.bias is None else product + self.bias
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"{self.in_feats}, {self.out_feats}, bias={self.bias is not None}"
+
+
+class Dropout(nn.Module):
+    """Dropout that, on sparse features, draws for the non-zeros only: the zeros would stay zero anyway.
+
+    Args:
+        p: Probability of a zero.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, feat: Any) -> Any:
+        """A Tensor of any shape, or `SparseFeatures`, to the same."""
+        if not self.training or self.p == 0:
+            return feat
+        if isinstance(feat, SparseFeatures):
+            return feat.with_values(nn.functional.dropout(feat.csr.values(), self.p))
+        return nn.functional.dropout(feat, self.p)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"p={self.p}"

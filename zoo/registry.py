@@ -1,0 +1,277 @@
+"""checkpoints.json: what the zoo holds. Reading it needs neither torch nor DGL."""
+
+import dataclasses
+import difflib
+import fnmatch
+import functools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo._files import resource, write_text
+from zoo.errors import CheckpointNotFound, RegistryError
+
+__all__ = [
+    "VERDICTS",
+    "Checkpoint",
+    "Hub",
+    "Published",
+    "Runs",
+    "Score",
+    "Weights",
+    "info",
+    "list_checkpoints",
+    "read",
+    "validate",
+    "write",
+]
+
+SCHEMA = 1
+NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+VERDICTS = ("reproduced", "close", "higher", "lower", "not run", "no published value")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights file.
+
+    Attributes:
+        sha256: 64 hex digits.
+        bytes: Its size.
+    """
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Where on the Hugging Face Hub the files are; both None until pushed.
+
+    Attributes:
+        repo_id: `organisation/name`.
+        revision: A commit, 40 hex digits.
+    """
+
+    repo_id: str | None
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of this very file on its test set.
+
+    Attributes:
+        metric: `accuracy` and `roc-auc` in per cent, `nmse`.
+        value: The score.
+        seed: Of the run that made the file; where the split varies, it also draws the split.
+    """
+
+    metric: str
+    value: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs of the recipe.
+
+    Attributes:
+        n: Number of seeds.
+        mean: Of the test scores.
+        std: Unbiased; None for one run.
+    """
+
+    n: int
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True)
+class Published:
+    """The number the recipe is after, see `zoo.training.recipe.Published`."""
+
+    value: float
+    std: float | None
+    runs: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One entry of the registry.
+
+    Attributes:
+        name: By which it is loaded.
+        model: Class name.
+        method: Name in `zoo.models`.
+        recipe: Name of the recipe that made it.
+        dataset: Name in `zoo.datasets`.
+        split: Name of the split.
+        task: `node-classification`, `node-regression` or `graph-classification`.
+        params: Number of trained parameters.
+        weights: The weights file.
+        hub: Where it can be fetched.
+        score: Of this very file.
+        runs: Of the recipe over its seeds.
+        published: The paper's number, or None.
+        verdict: One of `VERDICTS`.
+        environment: Versions of python, torch and dgl that made the file.
+        license: SPDX identifier.
+    """
+
+    name: str
+    model: str
+    method: str
+    recipe: str
+    dataset: str
+    split: str
+    task: str
+    params: int
+    weights: Weights
+    hub: Hub
+    score: Score
+    runs: Runs
+    published: Published | None
+    verdict: str
+    environment: dict[str, str]
+    license: str
+
+
+_PARTS: dict[str, Any] = {"weights": Weights, "hub": Hub, "score": Score, "runs": Runs, "published": Published}
+
+
+def read(path: Path | None = None) -> dict[str, Checkpoint]:
+    """All entries by name.
+
+    Args:
+        path: Default: the zoo's own checkpoints.json.
+
+    Raises:
+        RegistryError: The file cannot be read or an entry is wrong.
+    """
+    if path is not None:
+        return _read(path)
+    path = resource("checkpoints.json")
+    return _read_cached(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_cached(path: Path, _modified: int) -> dict[str, Checkpoint]:
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Checkpoint]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RegistryError(f"cannot read the registry {path}: {error}") from error
+    return validate(content, str(path))
+
+
+def validate(content: Any, where: str) -> dict[str, Checkpoint]:
+    """The entries of a parsed registry.
+
+    Args:
+        content: As parsed from JSON.
+        where: The file, for messages.
+
+    Raises:
+        RegistryError: A key is missing, unknown, or has an impossible value.
+    """
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise RegistryError(f'{where}: needs "schema": {SCHEMA}; install the version of dgl-zoo that wrote it')
+    entries = content.get("checkpoints")
+    if not isinstance(entries, dict):
+        raise RegistryError(f'{where}: "checkpoints" must be an object')
+    return {name: _entry(name, settings, f"{where}: {name}") for name, settings in entries.items()}
+
+
+def _entry(name: str, settings: Any, where: str) -> Checkpoint:
+    _require(NAME.fullmatch(name) is not None, where, "a name is lower-case letters and digits, joined by - or .")
+    _require(isinstance(settings, dict), where, "must be an object")
+    parts = {
+        key: value if value is None and key == "published" else _construct(_PARTS[key], value, f"{where}.{key}")
+        for key, value in settings.items()
+        if key in _PARTS
+    }
+    entry: Checkpoint = _construct(Checkpoint, {"name": name, **settings, **parts}, where)
+    _require(re.fullmatch("[0-9a-f]{64}", entry.weights.sha256) is not None, where, "weights.sha256: 64 hex digits")
+    _require(entry.weights.bytes > 0 and entry.params > 0, where, "weights.bytes and params must be positive")
+    revision = entry.hub.revision
+    _require(revision is None or re.fullmatch("[0-9a-f]{40}", revision) is not None, where, "hub.revision: 40 hex digits")
+    _require((entry.hub.repo_id is None) == (revision is None), where, "hub.repo_id and hub.revision go together")
+    _require(entry.verdict in VERDICTS, where, f"verdict: choose from {', '.join(VERDICTS)}")
+    _require((entry.published is None) == (entry.verdict == "no published value"), where, "verdict and published disagree")
+    _require(entry.runs.n >= 1, where, "runs.n must be at least 1")
+    return entry
+
+
+def _construct(cls: Any, settings: Any, where: str) -> Any:
+    """A dataclass from an object with exactly its keys, each of its type."""
+    _require(isinstance(settings, dict), where, "must be an object")
+    fields = {field.name: field.type for field in dataclasses.fields(cls)}
+    if wrong := sorted(fields.keys() ^ settings.keys()):
+        raise RegistryError(f"{where}: keys missing or unknown: {', '.join(wrong)}")
+    for key, expected in fields.items():
+        value = settings[key]
+        number = expected in (float, float | None) and type(value) is int
+        plain = dict if expected == dict[str, str] else expected
+        _require(number or isinstance(value, plain) and type(value) is not bool, where, f"{key} has a wrong type")
+    return cls(**settings)
+
+
+def _require(condition: bool, where: str, message: str) -> None:
+    if not condition:
+        raise RegistryError(f"{where}: {message}")
+
+
+def write(entries: dict[str, Checkpoint], path: Path | None = None) -> None:
+    """Writes a registry, sorted by name; what does not validate is not written."""
+    checkpoints = {name: dataclasses.asdict(entries[name]) for name in sorted(entries)}
+    for settings in checkpoints.values():
+        settings.pop("name")
+    content = {"schema": SCHEMA, "checkpoints": checkpoints}
+    path = path or resource("checkpoints.json")
+    validate(content, str(path))
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def list_checkpoints(
+    pattern: str = "*", *, dataset: str | None = None, method: str | None = None, task: str | None = None
+) -> list[str]:
+    """Names of the checkpoints that fit, sorted.
+
+    Args:
+        pattern: Shell pattern for the name, e.g. `"cna-*"`.
+        dataset: Only those trained on this data set.
+        method: Only those of this method.
+        task: Only those for this task.
+    """
+    wanted = {key: value for key, value in (("dataset", dataset), ("method", method), ("task", task)) if value}
+    return sorted(
+        name
+        for name, entry in read().items()
+        if fnmatch.fnmatchcase(name, pattern) and all(getattr(entry, key) == wanted[key] for key in wanted)
+    )
+
+
+def info(name: str) -> Checkpoint:
+    """The entry of a checkpoint.
+
+    Raises:
+        CheckpointNotFound: No such name; the message has the nearest ones.
+    """
+    entries = read()
+    if name in entries:
+        return entries[name]
+    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+        raise CheckpointNotFound(
+            f"{name!r} is not a checkpoint's name: those are lower-case letters and digits, joined by - or . "
+            "(a folder of your own is read with zoo.load_folder)"
+        )
+    near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_checkpoints() names them all"
+    raise CheckpointNotFound(f"no checkpoint {name!r}: {hint}")

@@ -1,0 +1,325 @@
+"""A table is recipes times seeds: run them, keep every run's numbers, compare with the published ones."""
+
+import csv
+import dataclasses
+import difflib
+import io
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from zoo._files import resource, write_text
+from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
+from zoo.training import recipe as recipes
+from zoo.training.recipe import Published, Recipe
+
+__all__ = ["Cell", "CellResult", "Row", "Table", "find_table", "list_tables", "read_results", "reproduce", "summarise"]
+
+SEEDS_ASSUMED = 10  # where a paper prints a deviation but not its number of runs
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: a recipe at a place."""
+
+    row: str
+    column: str
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """Row and column, by which results name the cell."""
+        return f"{self.row}/{self.column}" if self.column else self.row
+
+
+@dataclass(frozen=True)
+class Table:
+    """A paper's table or figure, or a single recipe.
+
+    Attributes:
+        name: File name of the table, also of its results.
+        title: What it shows.
+        cells: Row by row.
+    """
+
+    name: str
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One run, as a line of results/<table>.csv."""
+
+    cell: str
+    recipe: str
+    digest: str
+    seed: int
+    metric: str
+    val: float
+    test: float
+    epoch: int
+    epochs: int
+    seconds: float
+    python: str
+    torch: str
+    dgl: str
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """All runs of a cell, beside what was published.
+
+    Attributes:
+        cell: The cell.
+        rows: Its runs.
+        mean: Of the test scores; None without runs.
+        std: Unbiased; None with fewer than two runs.
+        verdict: One of `zoo.registry.VERDICTS`.
+        reason: Why it was not run, or the recipe's diagnosis.
+    """
+
+    cell: Cell
+    rows: tuple[Row, ...]
+    mean: float | None
+    std: float | None
+    verdict: str
+    reason: str = ""
+
+
+def list_tables() -> list[str]:
+    """The names of all tables that come with the zoo, sorted."""
+    return sorted(path.stem for path in _table_folder().glob("*.toml"))
+
+
+def _table_folder() -> Path:
+    return resource("recipes") / "tables"
+
+
+def find_table(name: str) -> Table:
+    """A table by its name, or a recipe (name or path) as a table of one cell.
+
+    A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
+    `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
+    `[cell."ROW/COLUMN"]`, the later ones winning.
+
+    Raises:
+        RecipeNotFound: No such table or recipe.
+        RecipeError: The file is wrong.
+    """
+    path = _table_folder() / f"{name}.toml"
+    if name in list_tables():
+        return _parse_table(recipes.read_toml(path), path)
+    try:
+        recipe = recipes.find(name)
+    except RecipeNotFound as error:
+        near = difflib.get_close_matches(name, [*list_tables(), *recipes.list_recipes()], n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"tables: {', '.join(list_tables())}"
+        raise RecipeNotFound(f"no table or recipe {name!r}: {hint}") from error
+    return Table(recipe.name, recipe.name, (Cell(recipe.name, "", recipe),))
+
+
+def _parse_table(settings: dict[str, Any], path: Path) -> Table:
+    known = {"title": str, "base": str, "rows": list, "columns": list, "row": dict, "column": dict, "cell": dict}
+    for key, value in settings.items():
+        if key not in known or not isinstance(value, known[key]):
+            raise RecipeError(f"{path}: {key!r} is unknown or of a wrong type; a table has {', '.join(known)}")
+    if missing := [key for key in ("title", "base", "rows", "columns") if key not in settings]:
+        raise RecipeError(f"{path}: {', '.join(missing)} missing")
+    rows, columns = settings["rows"], settings["columns"]
+    places = {"row": rows, "column": columns, "cell": [f"{row}/{column}" for row in rows for column in columns]}
+    for kind, names in places.items():
+        if unknown := settings.get(kind, {}).keys() - set(names):
+            raise RecipeError(f"{path}: overrides for {kind} {', '.join(sorted(unknown))}, which the table lacks")
+
+    def cell(row: str, column: str) -> Cell:
+        overrides = recipes.merge(
+            *(settings.get(kind, {}).get(place, {}) for kind, place in
+              (("row", row), ("column", column), ("cell", f"{row}/{column}")))
+        )
+        base = overrides.pop("base", settings["base"]).format(row=row, column=column)
+        merged = recipes.merge(recipes.find_settings(base), overrides)
+        return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"))
+
+    return Table(path.stem, settings["title"], tuple(cell(row, column) for row in rows for column in columns))
+
+
+def read_results(path: Path) -> list[Row]:
+    """The runs in a results file; none if it does not exist, ZooError if it is broken."""
+    if not path.exists():
+        return []
+    types = {field.name: field.type for field in dataclasses.fields(Row)}
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, line in enumerate(csv.DictReader(file), start=2):
+            try:
+                rows.append(Row(**{key: types[key](value) for key, value in line.items()}))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ZooError(f"{path}, line {number} is not a run ({error}): mend or delete it") from error
+    return rows
+
+
+def _write_results(path: Path, rows: Iterable[Row]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(row) for row in rows)
+    write_text(path, text.getvalue())
+
+
+def reproduce(
+    name: str,
+    *,
+    cells: str | None = None,
+    seeds: int | None = None,
+    jobs: int = 1,
+    results: Path = Path("results"),
+    runs: Path = Path("runs"),
+    progress: bool = False,
+) -> list[CellResult]:
+    """Runs what is missing of a table, and compares it with the published numbers.
+
+    Every finished run is appended to `results/<table>.csv` at once; a run that is there already, made by the same
+    recipe, is not repeated, and one that was interrupted goes on.
+
+    Args:
+        name: A table, or a recipe.
+        cells: Only cells whose name contains this.
+        seeds: Seeds 0 … seeds-1. Default: as many as each recipe says.
+        jobs: Processes, each with one thread.
+        results: Folder of the results.
+        runs: Folder of the runs' logs, states and models.
+        progress: Show a progress bar.
+
+    Returns:
+        A result per cell. A cell whose data is out of reach is "not run", with the reason.
+    """
+    table = find_table(name)
+    chosen = [cell for cell in table.cells if cells is None or cells in cell.name]
+    if not chosen:
+        raise RecipeNotFound(f"table {name!r} has no cell like {cells!r}: {', '.join(c.name for c in table.cells)}")
+    path = results / f"{table.name}.csv"
+    rows = read_results(path)
+    done = {(row.cell, row.digest, row.seed) for row in rows}
+    pending = [
+        (cell, seed)
+        for cell in chosen
+        for seed in range(seeds or cell.recipe.protocol.seeds)
+        if (cell.name, cell.recipe.digest(), seed) not in done
+    ]
+    reasons: dict[str, str] = {}
+    bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
+    with bar:
+        for cell, outcome in _run_all(pending, runs, jobs):
+            if isinstance(outcome, Row):
+                rows.append(outcome)
+                _write_results(path, _in_order(rows, table))
+            else:
+                reasons[cell.name] = outcome
+            bar.update()
+    return [summarise(cell, rows, reasons.get(cell.name, "")) for cell in chosen]
+
+
+def _in_order(rows: list[Row], table: Table) -> list[Row]:
+    """Sorted by cell and seed; runs of a recipe that has changed since are dropped."""
+    order = {(cell.name, cell.recipe.digest()): i for i, cell in enumerate(table.cells)}
+    current = [row for row in rows if (row.cell, row.digest) in order]
+    return sorted(current, key=lambda row: (order[row.cell, row.digest], row.seed))
+
+
+def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iterator[tuple[Cell, Row | str]]:
+    if jobs == 1:
+        for cell, seed in pending:
+            yield cell, _run(cell, seed, runs)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_run, cell, seed, runs): cell for cell, seed in pending}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
+    """Where a run's files lie. Recipes that a table derives from one base differ in their digest."""
+    return runs / f"{recipe.name}-{recipe.digest()}" / f"seed-{seed}"
+
+
+def _run(cell: Cell, seed: int, runs: Path) -> Row | str:
+    """One run's row; where its data is out of reach, the reason."""
+    from zoo.environment import environment
+    from zoo.training.loop import train
+
+    recipe = cell.recipe
+    try:
+        run = train(recipe, seed, run_folder(runs, recipe, seed))
+    except DatasetNotFound as error:
+        return str(error)
+    return Row(
+        cell=cell.name,
+        recipe=recipe.name,
+        digest=recipe.digest(),
+        seed=seed,
+        metric=run.metric,
+        val=run.val,
+        test=run.test,
+        epoch=run.epoch,
+        epochs=run.epochs,
+        seconds=run.seconds,
+        **environment(),
+    )
+
+
+def summarise(cell: Cell, rows: Iterable[Row], reason: str = "") -> CellResult:
+    """Mean, deviation and verdict of a cell's runs among all of a table's."""
+    digest = cell.recipe.digest()
+    own = tuple(row for row in rows if (row.cell, row.digest) == (cell.name, digest))
+    if not own:
+        return CellResult(cell, own, None, None, "not run", reason or "no run yet")
+    scores = [row.test for row in own]
+    mean = statistics.fmean(scores)
+    std = statistics.stdev(scores) if len(scores) > 1 else None
+    verdict = judge(mean, std, len(scores), cell.recipe.published, own[0].metric)
+    return CellResult(cell, own, mean, std, verdict, cell.recipe.diagnosis)
+
+
+def judge(mean: float, std: float | None, n: int, published: Published | None, metric: str) -> str:
+    """The verdict on a mean of n runs.
+
+    Reproduced: the published value lies in the 95 % confidence interval of our mean, or Welch's test from the two
+    summaries gives p ≥ 0.05, or they differ by at most 0.5 point. Close: by at most 2 points. A point is one per cent
+    of accuracy or of area under the curve, and for NMSE one per cent of the published value.
+    """
+    if published is None:
+        return "no published value"
+    point = abs(published.value) / 100 if metric == "nmse" else 1.0
+    difference = mean - published.value
+    if abs(difference) <= 0.5 * point or _compatible(mean, std, n, published):
+        return "reproduced"
+    if abs(difference) <= 2 * point:
+        return "close"
+    return "higher" if difference > 0 else "lower"
+
+
+def _compatible(mean: float, std: float | None, n: int, published: Published) -> bool:
+    """Whether a statistical test finds no difference."""
+    from scipy import stats
+
+    if std is None or std == 0:
+        return False
+    if abs(mean - published.value) <= stats.t.ppf(0.975, n - 1) * std / math.sqrt(n):
+        return True
+    if not published.std:
+        return False
+    others = published.runs or SEEDS_ASSUMED
+    test = stats.ttest_ind_from_stats(mean, std, n, published.value, published.std, others, equal_var=False)
+    return bool(test.pvalue >= 0.05)

@@ -1,0 +1,119 @@
+"""What the loop trains on: a full graph is a loader of one batch, a set of graphs one of many."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo._dgl import dgl
+from zoo.errors import GraphError
+from zoo.model import ZooModel
+from zoo.training.tasks import TASKS, Task
+
+__all__ = ["Batch", "FullGraph", "GraphBatches", "Loader", "make_loader"]
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input: the loss is taken on `rows` of the model's logits, whose labels are `labels`."""
+
+    graph: Any
+    rows: Tensor
+    labels: Tensor
+
+
+class FullGraph:
+    """One graph, prepared, of which every step and every evaluation sees all.
+
+    Args:
+        graph: With ndata `feat`, `label` and the masks.
+        model: Whose `prepare` is applied.
+    """
+
+    def __init__(self, graph: "dgl.DGLGraph", model: ZooModel) -> None:
+        self.graph = model.prepare(graph)
+        self.labels = self.graph.ndata["label"]
+        self.rows = {part: self.graph.ndata[f"{part}_mask"].nonzero().squeeze(1) for part in PARTS}
+
+    def train_batches(self) -> Iterator[Batch]:
+        """The graph, with its training nodes."""
+        rows = self.rows["train"]
+        yield Batch(self.graph, rows, self.labels[rows])
+
+    def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
+        """Logits and labels of validation and test, from one forward pass of the model as it is."""
+        logits = model(self.graph)
+        return {part: (logits[self.rows[part]], self.labels[self.rows[part]]) for part in ("val", "test")}
+
+
+class GraphBatches:
+    """A set of graphs, prepared, trained on in shuffled batches.
+
+    Args:
+        dataset: A `zoo.datasets.GraphDataset`.
+        model: Whose `prepare` is applied.
+        batch_size: Graphs per batch.
+    """
+
+    def __init__(self, dataset: Any, model: ZooModel, batch_size: int) -> None:
+        self.graphs = [model.prepare(graph) for graph in dataset.graphs]
+        self.labels = dataset.labels
+        self.batch_size = batch_size
+        self.train_rows = dataset.train_mask.nonzero().squeeze(1)
+        self.evaluation = {
+            part: [
+                (dgl.batch([self.graphs[i] for i in rows.tolist()]), self.labels[rows])
+                for rows in getattr(dataset, f"{part}_mask").nonzero().squeeze(1).split(batch_size)
+            ]
+            for part in ("val", "test")
+        }
+
+    def train_batches(self) -> Iterator[Batch]:
+        """The training graphs in a new order, drawn from torch's generator."""
+        order = self.train_rows[torch.randperm(len(self.train_rows))]
+        for rows in order.split(self.batch_size):
+            batch = dgl.batch([self.graphs[i] for i in rows.tolist()])
+            yield Batch(batch, torch.arange(len(rows)), self.labels[rows])
+
+    def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
+        """Logits and labels of validation and test."""
+        return {
+            part: (torch.cat([model(graph) for graph, _ in batches]), torch.cat([labels for _, labels in batches]))
+            for part, batches in self.evaluation.items()
+        }
+
+
+Loader = FullGraph | GraphBatches
+
+
+def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
+    """The loader that fits the data: a DGLGraph or a `GraphDataset`."""
+    if isinstance(data, dgl.DGLGraph):
+        return FullGraph(data, model)
+    return GraphBatches(data, model, batch_size or len(data))
+
+
+def describe(data: Any) -> tuple[Task, int, int]:
+    """Task, in_feats and num_classes (1 for regression) of a DGLGraph or a `GraphDataset`; GraphError if incomplete."""
+    node_level = isinstance(data, dgl.DGLGraph)
+    if node_level:
+        missing = [key for key in ("feat", "label", *(f"{part}_mask" for part in PARTS)) if key not in data.ndata]
+        if missing:
+            raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
+    labels = data.ndata["label"] if node_level else data.labels
+    feat = data.ndata["feat"] if node_level else data.graphs[0].ndata["feat"]
+    masks = [data.ndata[f"{part}_mask"] if node_level else getattr(data, f"{part}_mask") for part in PARTS]
+    for part, mask in zip(PARTS, masks, strict=True):
+        if not mask.any():
+            raise GraphError(f"the {part} mask is empty")
+    if labels.is_floating_point():
+        return TASKS["node-regression"], feat.shape[1], 1
+    used = labels[torch.stack(list(masks)).any(0)]
+    if used.min() < 0:
+        raise GraphError("a labelled node or graph has a negative class; leave it out of the masks")
+    task = TASKS["node-classification" if node_level else "graph-classification"]
+    return task, feat.shape[1], int(used.max()) + 1

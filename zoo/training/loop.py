@@ -1,0 +1,343 @@
+"""The loop that trains every model: Adam, selection on validation, a log, and a state from which it goes on."""
+
+import fnmatch
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from zoo import datasets, models, weights
+from zoo._files import replacing, write_text
+from zoo.environment import environment
+from zoo.errors import RecipeError, ZooError
+from zoo.model import ZooModel
+from zoo.training.loaders import Loader, describe, make_loader
+from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find
+from zoo.training.tasks import METRICS, Task, measure
+
+__all__ = ["Run", "fit", "train"]
+
+STATE, LOG, RESULT = "state.pt", "log.jsonl", "result.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training.
+
+    Attributes:
+        model: At the selected epoch, in eval mode.
+        metric: Name of the metric.
+        val: Its value on validation, at the selected epoch.
+        test: The same on test.
+        epoch: The selected epoch, counted from 1.
+        epochs: Epochs trained.
+        seconds: Time spent in them.
+    """
+
+    model: ZooModel
+    metric: str
+    val: float
+    test: float
+    epoch: int
+    epochs: int
+    seconds: float
+
+
+@dataclass
+class _Selected:
+    """The epoch that the selection rule holds to be best so far."""
+
+    epoch: int
+    val: float
+    test: float
+    val_loss: float
+    parameters: dict[str, Tensor]
+
+
+@dataclass
+class _State:
+    """All that the rest of a run depends on, but the random number generator and what the model and Adam hold."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    stalled: int = 0
+    best_val: float | None = None
+    best_val_loss: float | None = None
+    selected: _Selected | None = field(default=None)
+
+
+def train(
+    recipe: Recipe | str,
+    seed: int = 0,
+    folder: Path | None = None,
+    *,
+    progress: bool = False,
+    save_every: float = 5.0,
+) -> Run:
+    """Trains a recipe with one seed.
+
+    Args:
+        recipe: A recipe, or the name of one.
+        seed: Draws the split (where it varies), the parameters, dropout and the order of batches.
+        folder: Where the log, the state and in the end the model and `result.json` are written. A run that was
+            killed goes on from its state and ends with the same bits; one that has ended is read back. Default: none.
+        progress: Show a progress bar.
+        save_every: Seconds between states.
+
+    Raises:
+        RecipeError: The recipe does not fit the data, or the folder holds a run of another recipe or seed.
+    """
+    recipe = find(recipe) if isinstance(recipe, str) else recipe
+    finished = _read_result(folder, recipe, seed) if folder else None
+    if finished:
+        return finished
+    with seeded(seed):
+        data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed)
+        task, in_feats, num_classes = describe(data)
+        arguments = {**recipe.model, "transforms": list(recipe.data.transforms)}
+        model = models.create(recipe.method, {"in_feats": in_feats, "num_classes": num_classes, **arguments})
+        run = fit(
+            model,
+            make_loader(data, model, recipe.training.batch_size),
+            task,
+            recipe.training,
+            recipe.protocol,
+            folder=folder,
+            identity={"recipe": recipe.name, "digest": recipe.digest(), "seed": seed},
+            progress=f"{recipe.name} seed {seed}" if progress else None,
+            save_every=save_every,
+        )
+    return run
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """One thread, and torch's generator at a seed; afterwards both are as they were.
+
+    With one thread the bits do not depend on the number of cores.
+    """
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def fit(
+    model: ZooModel,
+    loader: Loader,
+    task: Task,
+    training: TrainingSpec,
+    protocol: Protocol,
+    *,
+    folder: Path | None = None,
+    identity: dict[str, Any] | None = None,
+    progress: str | None = None,
+    save_every: float = 5.0,
+) -> Run:
+    """Trains a model in place, to the epoch that the protocol selects.
+
+    Args:
+        model: Its parameters that need a gradient are trained.
+        loader: Batches to train on, and the items to score.
+        task: Objective.
+        training: Optimiser and length.
+        protocol: Metric and selection rule.
+        folder: See `train`.
+        identity: What the folder's run is; a state of another identity is refused.
+        progress: Title of a progress bar. Default: none is shown.
+        save_every: Seconds between states.
+    """
+    if protocol.metric not in task.metrics:
+        raise RecipeError(f"metric {protocol.metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
+    groups = _parameter_groups(model, training)
+    optimizer = torch.optim.Adam([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
+    identity = identity or {}
+    state = _read_state(folder, identity, model, optimizer) if folder else _State()
+    saved = time.perf_counter()
+    bar = tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch")
+    with bar, _log(folder, state.epoch) as log:
+        while state.epoch < training.epochs and (training.patience is None or state.stalled < training.patience):
+            started = time.perf_counter()
+            loss = _step(model, loader, task, groups, optimizer)
+            scores = _evaluate(model, loader, task, protocol.metric)
+            state.epoch += 1
+            _update(state, model, scores, protocol)
+            state.seconds += time.perf_counter() - started
+            log({"epoch": state.epoch, "loss": loss, **scores})
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", val=f"{scores['val']:.2f}", refresh=False)
+            if folder and time.perf_counter() - saved >= save_every:
+                _write_state(folder, identity, state, model, optimizer)
+                saved = time.perf_counter()
+    selected = state.selected
+    assert selected is not None
+    model.load_state_dict(selected.parameters)
+    model.eval()
+    run = Run(
+        model, protocol.metric, selected.val, selected.test, selected.epoch, state.epoch, round(state.seconds, 3)
+    )
+    if folder:
+        _write_result(folder, identity, run)
+    return run
+
+
+def _parameter_groups(model: ZooModel, training: TrainingSpec) -> list[dict[str, Any]]:
+    """The trained parameters, sorted into the recipe's groups and a last one for the rest."""
+    patterns = [*training.groups, ParameterGroup(parameters="*")]
+    members: list[list[Tensor]] = [[] for _ in patterns]
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            match = next(i for i, group in enumerate(patterns) if fnmatch.fnmatchcase(name, group.parameters))
+            members[match].append(parameter)
+    for group, found in zip(training.groups, members, strict=False):
+        if not found:
+            names = ", ".join(name for name, _ in model.named_parameters())
+            raise RecipeError(f"training.groups: no trained parameter matches {group.parameters!r}; there are {names}")
+    return [
+        {
+            "params": found,
+            "lr": training.lr if group.lr is None else group.lr,
+            "weight_decay": training.weight_decay if group.weight_decay is None else group.weight_decay,
+            "clip_norm": training.clip_norm if group.clip_norm is None else group.clip_norm,
+        }
+        for group, found in zip(patterns, members, strict=True)
+        if found
+    ]
+
+
+def _step(
+    model: ZooModel, loader: Loader, task: Task, groups: list[dict[str, Any]], optimizer: torch.optim.Optimizer
+) -> float:
+    """One epoch; the mean loss of its items."""
+    model.train()
+    total, count = 0.0, 0
+    for batch in loader.train_batches():
+        optimizer.zero_grad()
+        loss = task.loss(model(batch.graph)[batch.rows], batch.labels)
+        loss.backward()
+        for group in groups:
+            if group["clip_norm"] is not None:
+                torch.nn.utils.clip_grad_norm_(group["params"], group["clip_norm"])
+        optimizer.step()
+        total += float(loss.detach()) * len(batch.rows)
+        count += len(batch.rows)
+    return total / count
+
+
+@torch.no_grad()
+def _evaluate(model: ZooModel, loader: Loader, task: Task, metric: str) -> dict[str, float]:
+    """Metric on validation and test, and the loss on validation, from one pass."""
+    model.eval()
+    parts = loader.predict(model)
+    scores = {part: measure(metric, logits, labels) for part, (logits, labels) in parts.items()}
+    return {**scores, "val_loss": float(task.loss(*parts["val"]))}
+
+
+def _update(state: _State, model: ZooModel, scores: dict[str, float], protocol: Protocol) -> None:
+    """Counts the epochs without progress, and keeps the parameters if the rule prefers this epoch."""
+    metric = METRICS[protocol.metric]
+    val, val_loss = scores["val"], scores["val_loss"]
+    worse_val = state.best_val is not None and metric.better(state.best_val, val)
+    worse_loss = state.best_val_loss is not None and state.best_val_loss < val_loss
+    state.stalled = state.stalled + 1 if worse_val and worse_loss else 0
+    state.best_val = state.best_val if worse_val else val
+    state.best_val_loss = state.best_val_loss if worse_loss else val_loss
+    if state.selected is None or _preferred(scores, state.selected, protocol):
+        parameters = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        state.selected = _Selected(state.epoch, val, scores["test"], val_loss, parameters)
+
+
+def _preferred(scores: dict[str, float], than: _Selected, protocol: Protocol) -> bool:
+    better = METRICS[protocol.metric].better
+    if protocol.select == "last":
+        return True
+    if protocol.select == "best-val-loss":
+        return scores["val_loss"] < than.val_loss
+    if protocol.select == "best-test":
+        return better(scores["test"], than.test)
+    return better(scores["val"], than.val) or (scores["val"] == than.val and scores["val_loss"] < than.val_loss)
+
+
+@contextmanager
+def _log(folder: Path | None, epoch: int) -> Iterator[Any]:
+    """A function that appends a line to the log, whose lines after `epoch` are dropped first."""
+    if folder is None:
+        yield lambda line: None
+        return
+    path = folder / LOG
+    old = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    write_text(path, "".join(old[:epoch]))
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        yield lambda line: file.write(json.dumps(line) + "\n")
+
+
+def _write_state(
+    folder: Path, identity: dict[str, Any], state: _State, model: ZooModel, optimizer: torch.optim.Optimizer
+) -> None:
+    content = {
+        "identity": identity,
+        "state": asdict(state),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": torch.get_rng_state(),
+    }
+    with replacing(folder / STATE) as temporary:
+        torch.save(content, temporary)
+
+
+def _read_state(
+    folder: Path, identity: dict[str, Any], model: ZooModel, optimizer: torch.optim.Optimizer
+) -> _State:
+    path = folder / STATE
+    if not path.exists():
+        return _State()
+    try:
+        content = torch.load(path, weights_only=True)
+        _check_identity(path, content["identity"], identity)
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+        torch.set_rng_state(content["generator"])
+        selected = content["state"].pop("selected")
+        return _State(**content["state"], selected=selected and _Selected(**selected))
+    except ZooError:
+        raise
+    except Exception as error:  # whatever torch.load finds wrong with a foreign file
+        raise ZooError(f"{path} is not a state of this run: delete it to start anew ({error})") from error
+
+
+def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    if found != expected:
+        raise RecipeError(f"{path} belongs to another run ({found}, not {expected}): delete the folder or use another")
+
+
+def _write_result(folder: Path, identity: dict[str, Any], run: Run) -> None:
+    weights.write(run.model, folder)
+    result = {key: getattr(run, key) for key in ("metric", "val", "test", "epoch", "epochs", "seconds")}
+    write_text(folder / RESULT, json.dumps({"identity": identity, **result, "environment": environment()}, indent=2))
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def _read_result(folder: Path, recipe: Recipe, seed: int) -> Run | None:
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        found = result.pop("identity")
+        result.pop("environment")
+        run = Run(weights.load_folder(folder), **result)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ZooError(f"{path} is not the result of a run: delete it to start anew ({error})") from error
+    _check_identity(path, found, {"recipe": recipe.name, "digest": recipe.digest(), "seed": seed})
+    return run

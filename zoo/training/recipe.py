@@ -1,0 +1,283 @@
+"""A recipe: data, model, training, protocol, and the published number it is after. Written in TOML, read strictly."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo._files import resource
+from zoo.errors import RecipeError, RecipeNotFound
+
+__all__ = [
+    "METRICS",
+    "SELECTIONS",
+    "DataSpec",
+    "ParameterGroup",
+    "Protocol",
+    "Published",
+    "Recipe",
+    "TrainingSpec",
+    "find",
+    "find_settings",
+    "list_recipes",
+    "merge",
+    "parse",
+    "read",
+    "read_toml",
+]
+
+METRICS = ("accuracy", "roc-auc", "nmse")
+SELECTIONS = ("best-val", "best-val-loss", "last", "best-test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What is trained on.
+
+    Attributes:
+        name: A name from `zoo.datasets`.
+        split: A split's name. Default: the data set's own.
+        transforms: Names from `zoo.datasets.transforms`; they become the model's `prepare`.
+    """
+
+    name: str
+    split: str | None = None
+    transforms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Settings for the parameters whose names match a pattern; what is not given is as for all.
+
+    Attributes:
+        parameters: A shell pattern for names in `model.named_parameters()`, e.g. `activations.*`.
+        lr: Learning rate.
+        weight_decay: L2 penalty, added to the gradient.
+        clip_norm: Largest norm of this group's gradient.
+    """
+
+    parameters: str
+    lr: float | None = None
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """How it is trained, with Adam.
+
+    Attributes:
+        epochs: Most epochs.
+        lr: Learning rate.
+        weight_decay: L2 penalty, added to the gradient (not decoupled).
+        clip_norm: Largest norm of each group's gradient. Default: no clipping.
+        patience: Stops after so many epochs in which neither validation metric nor validation loss improved. Default:
+            never.
+        batch_size: Graphs per step; for graph-level sets only.
+        groups: Exceptions for some parameters; the first pattern that matches counts.
+    """
+
+    epochs: int
+    lr: float
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    patience: int | None = None
+    batch_size: int | None = None
+    groups: tuple[ParameterGroup, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How it is scored.
+
+    Attributes:
+        metric: `accuracy` and `roc-auc` in per cent, `nmse` (mean squared error over the targets' mean).
+        select: Which epoch is scored. `best-val`: best validation metric, ties by validation loss. `best-val-loss`.
+            `last`. `best-test`: best test metric, the weak rule of some papers, for labelled recipes only.
+        seeds: Seeds 0 … seeds-1 are run.
+    """
+
+    metric: str
+    select: str = "best-val"
+    seeds: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The number that the recipe is after, on the metric's scale.
+
+    Attributes:
+        value: Mean.
+        std: Standard deviation over the paper's runs, if printed.
+        runs: How many those were, if known.
+        source: Where it stands.
+    """
+
+    value: float
+    std: float | None = None
+    runs: int | None = None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that makes a checkpoint, but the seed.
+
+    Attributes:
+        name: The checkpoint that it makes.
+        method: A name from `zoo.models`.
+        paper: Where the method is from.
+        data, training, protocol, published: See their classes.
+        model: Keyword arguments of the model class, without in_feats, num_classes and transforms.
+        note: What a reader of the result must know: a rule that is weak, a difference from the paper.
+        diagnosis: Why the published number is not reproduced, where it is not.
+    """
+
+    name: str
+    method: str
+    paper: str
+    data: DataSpec
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    training: TrainingSpec
+    protocol: Protocol
+    published: Published | None = None
+    note: str = ""
+    diagnosis: str = ""
+
+    def digest(self) -> str:
+        """Hash of all that decides a run's bits but the seed: a result belongs to exactly one."""
+        settings = dataclasses.asdict(self)
+        what = [settings[key] for key in ("method", "data", "model", "training")]
+        what += [self.protocol.metric, self.protocol.select]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+S = TypeVar("S")
+
+
+def parse(settings: dict[str, Any], where: str) -> Recipe:
+    """A recipe from its TOML tables.
+
+    Args:
+        settings: As read from the file.
+        where: The file, for messages.
+
+    Raises:
+        RecipeError: An unknown or missing key, a wrong type, an impossible value.
+    """
+    recipe = _build(Recipe, settings, where, "")
+    training, protocol = recipe.training, recipe.protocol
+    _require(training.epochs >= 1, where, "training.epochs", "must be at least 1")
+    _require(protocol.seeds >= 1, where, "protocol.seeds", "must be at least 1")
+    for key in ("patience", "batch_size"):
+        value = getattr(training, key)
+        _require(value is None or value >= 1, where, f"training.{key}", "must be at least 1")
+    for place, group in [("training", training), *((f"training.groups.{g.parameters}", g) for g in training.groups)]:
+        _require(group.lr is None or 0 < group.lr < math.inf, where, f"{place}.lr", "must be positive")
+        decay, clip = group.weight_decay, group.clip_norm
+        _require(decay is None or 0 <= decay < math.inf, where, f"{place}.weight_decay", "must be 0 or more")
+        _require(clip is None or 0 < clip < math.inf, where, f"{place}.clip_norm", "must be positive")
+    _require(protocol.metric in METRICS, where, "protocol.metric", f"choose from {', '.join(METRICS)}")
+    _require(protocol.select in SELECTIONS, where, "protocol.select", f"choose from {', '.join(SELECTIONS)}")
+    for key in ("in_feats", "num_classes", "transforms"):
+        _require(key not in recipe.model, where, f"model.{key}", "comes from [data]: leave it out")
+    return recipe
+
+
+def _require(condition: bool, where: str, key: str, message: str) -> None:
+    if not condition:
+        raise RecipeError(f"{where}: {key}: {message}")
+
+
+def _build(cls: type[S], settings: Any, where: str, prefix: str) -> S:
+    """An instance of a dataclass from a table, recursively, with every key and type checked."""
+    _require(isinstance(settings, dict), where, prefix.rstrip(".") or "file", "must be a table")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in settings:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(fields)}"
+            raise RecipeError(f"{where}: unknown key {prefix + key!r}: {hint}")
+    for key, field in fields.items():
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        _require(key in settings or optional, where, prefix + key, "is missing")
+    types_by_key = typing.get_type_hints(cls)
+    return cls(**{key: _convert(value, types_by_key[key], where, prefix + key) for key, value in settings.items()})
+
+
+def _convert(value: Any, expected: Any, where: str, key: str) -> Any:
+    if typing.get_origin(expected) is types.UnionType:  # "X | None": TOML has no null, so it is X
+        expected = next(option for option in typing.get_args(expected) if option is not type(None))
+    if typing.get_origin(expected) is tuple:
+        _require(isinstance(value, list), where, key, "must be a list")
+        inner = typing.get_args(expected)[0]
+        return tuple(_convert(item, inner, where, f"{key}[{i}]") for i, item in enumerate(value))
+    if dataclasses.is_dataclass(expected):
+        return _build(typing.cast("type[Any]", expected), value, where, f"{key}.")
+    if expected is float and type(value) is int:
+        return float(value)
+    plain = typing.get_origin(expected) or expected
+    _require(type(value) is plain, where, key, f"must be of type {plain.__name__}, not {type(value).__name__}")
+    return value
+
+
+def read(path: Path) -> Recipe:
+    """The recipe in a TOML file; RecipeError if it cannot be read or is wrong, also if its name is not the file's."""
+    recipe = parse(read_toml(path), str(path))
+    _require(recipe.name == path.stem, str(path), "name", f"must be the file's name, {path.stem!r}")
+    return recipe
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables; RecipeError if it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def list_recipes() -> list[str]:
+    """The names of all recipes that come with the zoo, sorted."""
+    return sorted(_files())
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in resource("recipes").glob("*/*.toml") if path.parent.name != "tables"}
+
+
+def find(name: str) -> Recipe:
+    """A recipe by its name, or by the path of a TOML file of your own; RecipeNotFound with the nearest names."""
+    return read(_path(name))
+
+
+def find_settings(name: str) -> dict[str, Any]:
+    """The same as its TOML tables, to lay overrides over."""
+    return read_toml(_path(name))
+
+
+def _path(name: str) -> Path:
+    files = _files()
+    if name in files:
+        return files[name]
+    if name.endswith(".toml"):
+        return Path(name)
+    near = difflib.get_close_matches(name, files, n=3)
+    hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_recipes() names them all"
+    raise RecipeNotFound(f"no recipe {name!r}: {hint}")
+
+
+def merge(base: dict[str, Any], *overrides: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables laid over one another; what comes later wins."""
+    merged = dict(base)
+    for override in overrides:
+        for key, value in override.items():
+            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+            merged[key] = merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,91 @@
+"""Objective and metric of each task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zoo.errors import RecipeError
+
+__all__ = ["METRICS", "TASKS", "Metric", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learnt.
+
+    Attributes:
+        name: As in the registry.
+        loss: Of logits (n, num_classes) and labels (n,).
+        metrics: The metrics that make sense for it.
+    """
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How well it is learnt.
+
+    Attributes:
+        compute: Of logits (n, num_classes) and labels (n,).
+        higher_is_better: Whether a larger value is the better one.
+    """
+
+    compute: Callable[[Tensor, Tensor], float]
+    higher_is_better: bool
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether a value beats another."""
+        return value > than if self.higher_is_better else value < than
+
+
+def _squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.mse_loss(logits.squeeze(1), labels)
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Per cent of right classes."""
+    return 100 * int((logits.argmax(1) == labels).sum()) / len(labels)
+
+
+def _roc_auc(logits: Tensor, labels: Tensor) -> float:
+    """Area under the ROC curve of class 1 against class 0, in per cent."""
+    from sklearn.metrics import roc_auc_score
+
+    if logits.shape[1] != 2:
+        raise RecipeError(f"roc-auc is for two classes, not {logits.shape[1]}")
+    return 100 * float(roc_auc_score(labels.numpy(), (logits[:, 1] - logits[:, 0]).numpy()))
+
+
+def _nmse(logits: Tensor, labels: Tensor) -> float:
+    """Mean squared error over the targets' mean (what the CNA authors print as NMSE)."""
+    return float(_squared_error(logits, labels) / labels.mean())
+
+
+def _classification(name: str) -> Task:
+    return Task(name, functional.cross_entropy, ("accuracy", "roc-auc"))
+
+
+TASKS = {
+    "node-classification": _classification("node-classification"),
+    "graph-classification": _classification("graph-classification"),
+    "node-regression": Task("node-regression", _squared_error, ("nmse",)),
+}
+METRICS = {
+    "accuracy": Metric(_accuracy, higher_is_better=True),
+    "roc-auc": Metric(_roc_auc, higher_is_better=True),
+    "nmse": Metric(_nmse, higher_is_better=False),
+}
+
+
+def measure(metric: str, logits: Tensor, labels: Tensor) -> float:
+    """A metric's value; RecipeError where there is nothing to measure on."""
+    if len(labels) == 0:
+        raise RecipeError(f"{metric} needs at least one labelled item in the validation and the test mask")
+    with torch.no_grad():
+        return METRICS[metric].compute(logits, labels)
