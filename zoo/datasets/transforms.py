@@ -51,9 +51,16 @@ def to_undirected(graph: dgl.DGLGraph) -> dgl.DGLGraph:
 
 
 def row_normalize(graph: dgl.DGLGraph) -> dgl.DGLGraph:
-    """Divides every row of `feat` by the sum of its absolute values; zero rows stay zero."""
+    """Divides every row of `feat` by the sum of its absolute values; zero rows stay zero.
+
+    Raises:
+        GraphError: The graph has no `feat`.
+    """
+    if "feat" not in graph.ndata:
+        raise GraphError(f'row_normalize needs ndata["feat"]; ndata holds {", ".join(graph.ndata) or "nothing"}')
     feat = graph.ndata["feat"]
-    return _with_data(graph, "feat", feat / feat.abs().sum(dim=1, keepdim=True).clamp(min=torch.finfo(feat.dtype).tiny))
+    total = feat.abs().sum(dim=1, keepdim=True)
+    return _with_data(graph, "feat", feat / torch.where(total > 0, total, 1))
 
 
 def max_normalize_label(graph: dgl.DGLGraph) -> dgl.DGLGraph:
@@ -77,7 +84,7 @@ TRANSFORMS = {
 
 
 def apply(graph: dgl.DGLGraph, names: Iterable[str]) -> dgl.DGLGraph:
-    """Applies transforms in the order of their names; without any, the graph itself is returned.
+    """Applies transforms in the order of their names; without any, the result is a plain copy.
 
     Raises:
         ConfigError: A name is not a transform; no transform has been applied.
@@ -85,6 +92,7 @@ def apply(graph: dgl.DGLGraph, names: Iterable[str]) -> dgl.DGLGraph:
     names = list(names)
     if unknown := [name for name in names if name not in TRANSFORMS]:
         raise ConfigError(f"unknown transform {', '.join(map(repr, unknown))}; there are {', '.join(TRANSFORMS)}")
+    graph = graph.local_var()
     for name in names:
         graph = TRANSFORMS[name](graph)
     return graph

@@ -1,0 +1,236 @@
+"""Splits: sizes, disjoint, the same for the same seed, different where they promise to be."""
+
+import hashlib
+import os
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoo import datasets
+from zoo.datasets import splits
+from zoo.errors import GraphError
+
+needs_data = pytest.mark.skipif(not os.environ.get("ZOO_DATA"), reason="ZOO_DATA does not name a folder of raw files")
+
+LABELS = torch.tensor([0] * 50 + [1] * 25 + [2] * 10 + [4])[
+    torch.randperm(86, generator=torch.Generator().manual_seed(0))
+]
+DRAWN = ["random-60-20-20", "class-80-10-10", "class-40-30-30", "class-70-15-15", "index-80-10-10"]
+
+
+def sizes(masks: splits.Masks) -> tuple[int, ...]:
+    return tuple(int(mask.sum()) for mask in masks)
+
+
+def equal(first: splits.Masks, second: splits.Masks) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def stored(name: str, split: str, seed: int, labels: Tensor | None = None) -> splits.Masks:
+    about = datasets.info(name)
+    members = about.num_nodes if about.num_graphs == 1 else about.num_graphs
+    return splits.masks(about, split, seed, torch.zeros(members, dtype=torch.long) if labels is None else labels)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_splits_cover_all_once_and_depend_on_the_seed_alone(name: str) -> None:
+    torch.manual_seed(1)
+    masks = splits.draw(name, LABELS, seed=3)
+    torch.manual_seed(2)
+    assert equal(masks, splits.draw(name, LABELS, seed=3))
+    assert torch.stack(masks).sum(dim=0).eq(1).all()
+    assert all(mask.dtype == torch.bool and mask.shape == LABELS.shape for mask in masks)
+    assert splits.varies_with_seed(name) != equal(masks, splits.draw(name, LABELS, seed=4))
+
+
+def test_random() -> None:
+    assert sizes(splits.draw("random-60-20-20", LABELS, 0)) == (51, 17, 18)
+    assert sizes(splits.draw("random-48-32-20", torch.zeros(100), 0)) == (48, 32, 20)
+
+
+def test_class_takes_its_shares_inside_every_class() -> None:
+    masks = splits.draw("class-80-10-10", LABELS, 0)
+    per_class = [torch.bincount(LABELS[mask], minlength=5).tolist() for mask in masks]
+    assert per_class == [[40, 20, 8, 0, 0], [5, 2, 1, 0, 0], [5, 3, 1, 0, 1]]
+
+
+def test_index_takes_the_first_and_the_last() -> None:
+    masks = splits.draw("index-80-10-10", torch.zeros(2708), 0)
+    assert sizes(masks) == (2166, 272, 270)
+    assert masks.train[:2166].all() and masks.val[2166:2438].all() and masks.test[2438:].all()
+
+
+@pytest.mark.parametrize(
+    "name", ["random-60-20-30", "class-0-50-50", "index-80-20", "stratified-60-20-20", "random", "random-a-b-c", ""]
+)
+def test_impossible_names(name: str) -> None:
+    with pytest.raises(GraphError, match="percentages of train, validation and test that add up to 100"):
+        splits.draw(name, LABELS, 0)
+
+
+def test_draws_are_the_same_on_every_machine() -> None:
+    labels = torch.arange(100) % 3
+    digests = {
+        name: hashlib.sha256(torch.stack(splits.draw(name, labels, 0)).numpy().tobytes()).hexdigest()[:16]
+        for name in ("random-60-20-20", "class-60-20-20")
+    }
+    assert digests == {"random-60-20-20": "f1fccc546ed16bc6", "class-60-20-20": "6fb196f428185c04"}
+
+
+@pytest.mark.parametrize(
+    ("name", "varies"),
+    [("public", False), ("polynormer", False), ("index-80-10-10", False)]
+    + [(name, True) for name in ("geom-gcn", "given", "tu-10fold", "gin-10fold", "fair-10fold", *DRAWN[:-1])],
+)
+def test_varies_with_seed(name: str, varies: bool) -> None:
+    assert splits.varies_with_seed(name) is varies
+
+
+@pytest.mark.parametrize(
+    ("name", "split"), [("digits", "public"), ("digits", "given"), ("csbm", "tu-10fold"), ("digits", "60-20-20")]
+)
+def test_a_split_that_the_set_lacks(name: str, split: str) -> None:
+    with pytest.raises(GraphError, match=f"data set '{name}' has no split '{split}'; it has random-a-b-c, class-a-b-c"):
+        datasets.load(name, split=split)
+
+
+def test_targets_have_no_classes() -> None:
+    about = datasets.info("chameleon-traffic")
+    with pytest.raises(GraphError, match="has no split 'class-80-10-10'; it has geom-gcn, random-a-b-c, index-a-b-c"):
+        splits.masks(about, "class-80-10-10", 0, torch.zeros(2277))
+
+
+def test_tu_10fold_is_stratified_and_its_test_folds_are_a_partition() -> None:
+    about = datasets.info("ptc")
+    labels = torch.arange(344) % 2
+    folds = [splits.masks(about, "tu-10fold", seed, labels) for seed in range(10)]
+    assert torch.stack([fold.test for fold in folds]).sum(dim=0).eq(1).all()
+    for fold, following in zip(folds, [*folds[1:], folds[0]], strict=True):
+        assert torch.equal(fold.val, following.test)
+        assert torch.stack(fold).sum(dim=0).eq(1).all()
+        assert abs(int(labels[fold.test].sum()) - int(fold.test.sum()) / 2) <= 1
+    assert equal(folds[3], splits.masks(about, "tu-10fold", 13, labels))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "expected"), [("cora", (140, 500, 1000)), ("citeseer", (120, 500, 1000)), ("pubmed", (60, 500, 1000))]
+)
+def test_public(name: str, expected: tuple[int, ...]) -> None:
+    masks = stored(name, "public", 0)
+    assert sizes(masks) == expected
+    assert torch.stack(masks).sum(dim=0).max() == 1
+    assert equal(masks, stored(name, "public", 1))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cora", {(1192, 796, 497)}),
+        ("citeseer", {(1596, 1065, 666), (1017, 679, 424)}),
+        ("pubmed", {(9463, 6310, 3944)}),
+        ("texas", {(87, 59, 37)}),
+        ("wisconsin", {(120, 80, 51)}),
+        ("cornell", {(87, 59, 37)}),
+        ("chameleon", {(1092, 729, 456)}),
+        ("squirrel", {(2496, 1664, 1041)}),
+        ("actor", {(3648, 2432, 1520)}),
+        ("chameleon-traffic", {(1092, 729, 456)}),
+    ],
+)
+def test_geom_gcn(name: str, expected: set[tuple[int, ...]]) -> None:
+    ten = [stored(name, "geom-gcn", seed) for seed in range(10)]
+    assert {sizes(masks) for masks in ten} == expected
+    assert all(torch.stack(masks).sum(dim=0).max() == 1 for masks in ten)
+    assert len({masks.train.numpy().tobytes() for masks in ten}) == 10
+    assert equal(ten[4], stored(name, "geom-gcn", 14))
+
+
+@needs_data
+def test_citeseer_splits_of_the_largest_component() -> None:
+    small = [seed for seed in range(10) if sizes(stored("citeseer", "geom-gcn", seed)) == (1017, 679, 424)]
+    assert small == [4, 5]
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("minesweeper", (5000, 2500, 2500)),
+        ("tolokers", (5879, 2939, 2940)),
+        ("chameleon-filtered", (409, 287, 194)),
+        ("chameleon-filtered-directed", (409, 287, 194)),
+        ("squirrel-filtered", (1053, 718, 452)),
+    ],
+)
+def test_given(name: str, first: tuple[int, ...]) -> None:
+    ten = [stored(name, "given", seed) for seed in range(10)]
+    assert sizes(ten[0]) == first
+    assert all(torch.stack(masks).sum(dim=0).eq(1).all() for masks in ten)
+    assert len({masks.train.numpy().tobytes() for masks in ten}) == 10
+    assert equal(ten[4], stored(name, "given", 14))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("amazon-computers", (8251, 2750, 2751)),
+        ("amazon-photo", (4590, 1530, 1530)),
+        ("coauthor-cs", (10999, 3666, 3668)),
+        ("coauthor-physics", (20695, 6898, 6900)),
+    ],
+)
+def test_polynormer(name: str, expected: tuple[int, ...]) -> None:
+    masks = stored(name, "polynormer", 0)
+    assert sizes(masks) == expected
+    assert torch.stack(masks).sum(dim=0).eq(1).all()
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "tested"),
+    [
+        ("mutag", 180),
+        ("nci1", 4110),
+        ("nci109", 4120),
+        ("proteins", 1110),
+        ("imdb-binary", 1000),
+        ("imdb-multi", 1500),
+        ("enzymes", 600),
+        ("collab", 5000),
+    ],
+)
+def test_gin_10fold(name: str, tested: int) -> None:
+    folds = [stored(name, "gin-10fold", seed) for seed in range(10)]
+    in_test = torch.stack([fold.test for fold in folds]).sum(dim=0)
+    assert in_test.max() == 1
+    assert in_test.sum() == tested
+    for fold in folds:
+        assert torch.stack(fold).sum(dim=0).eq(1).all()
+        assert fold.val.sum() == -(-(fold.train | fold.val).sum() // 10)
+    again, other = stored(name, "gin-10fold", 0), stored(name, "gin-10fold", 10)
+    assert equal(folds[0], again)
+    assert torch.equal(other.test, folds[0].test)
+    assert not torch.equal(other.val, folds[0].val)
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["nci1", "proteins", "enzymes", "imdb-binary", "imdb-multi", "collab"])
+def test_fair_10fold(name: str) -> None:
+    folds = [stored(name, "fair-10fold", seed) for seed in range(10)]
+    assert torch.stack([fold.test for fold in folds]).sum(dim=0).eq(1).all()
+    assert all(torch.stack(fold).sum(dim=0).eq(1).all() for fold in folds)
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "split"), [("proteins", "fair-10fold"), ("enzymes", "fair-10fold")])
+def test_published_folds_fit_the_order_of_the_graphs(name: str, split: str) -> None:
+    """Folds are stratified only if they number the graphs as the labels do."""
+    dataset = datasets.load(name, split=split)
+    assert isinstance(dataset, datasets.GraphDataset)
+    share = torch.bincount(dataset.labels) / len(dataset)
+    in_fold = torch.bincount(dataset.labels[dataset.test_mask]) / dataset.test_mask.sum()
+    assert torch.allclose(share, in_fold, atol=0.01)
