@@ -183,12 +183,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a library that does not load": (
         {"backend": "import ctypes; ctypes.CDLL('libdoes-not-exist.so')\n"},
-        "dgl does not load: OSError: libdoes-not-exist.so",
+        "Importing it failed in dgl: OSError: libdoes-not-exist.so",
         'pip install --force-reinstall "torch>=2.4,<2.14" "dgl>=1.1.3,<2.5"',
     ),
     "no library at all": (
         {"_ffi/libinfo": "def find_lib_path(): raise RuntimeError('Cannot find the files.\\nCandidates: …')\n"},
-        "dgl does not load: RuntimeError: Cannot find the files.\n",
+        "Importing it failed in dgl: RuntimeError: Cannot find the files.\n",
         'pip install --force-reinstall "torch>=2.4,<2.14" "dgl>=1.1.3,<2.5"',
     ),
     "a needed package that is missing": (
@@ -198,7 +198,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a needed package that does not load": (
         {"data": "import numpy\n", "numpy": "raise ImportError('built for another Python\\nand more')\n"},
-        "numpy does not load: ImportError: built for another Python\n",
+        "Importing it failed in numpy: ImportError: built for another Python\n",
         'pip install --force-reinstall "numpy"',
     ),
     "another thing called dgl": ({"__init__": ""}, "What Python imports as dgl is not DGL: ", "rename it"),
@@ -238,6 +238,7 @@ CONFIG = "home/.dgl/config.json"
         ({}, '{"backend": "tensorflow"}', "/home/.dgl/config.json chooses 'tensorflow'"),
         ({}, "not JSON", "imported"),
         ({}, '["pytorch"]', "imported"),
+        ({}, '{"backend": ""}', "imported"),
         ({"DGLBACKEND": ""}, None, "imported"),
         ({"DGLBACKEND": "pytorch"}, '{"backend": "mxnet"}', "imported"),
         ({"DGLBACKEND": "mxnet"}, '{"backend": "pytorch"}', "The environment variable DGLBACKEND chooses 'mxnet'"),

@@ -78,11 +78,12 @@ def _choose_pytorch() -> None:
     """
     source, backend = "The environment variable DGLBACKEND", os.environ.get("DGLBACKEND")
     if not backend:
-        config = Path(os.environ.get("DGLDEFAULTDIR") or Path.home() / ".dgl") / "config.json"
         try:
+            config = Path(os.environ.get("DGLDEFAULTDIR") or Path.home() / ".dgl") / "config.json"
             source, backend = str(config), str(json.loads(config.read_text(encoding="utf-8"))["backend"])
-        except (OSError, ValueError, LookupError, TypeError):  # absent or broken: nothing was chosen
-            backend = "pytorch"
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError):  # no home, no file or a broken one
+            pass
+    backend = backend or "pytorch"
     if backend.lower() != "pytorch":
         raise _error(f"{source} chooses {backend!r} as DGL's backend; the zoo needs PyTorch.", "set DGLBACKEND=pytorch")
     os.environ["DGLBACKEND"] = "pytorch"
@@ -132,7 +133,7 @@ def _explain(error: BaseException) -> DGLImportError:
     culprit = next((p for p in reversed(packages) if p not in {*sys.stdlib_module_names, "zoo"}), "dgl")
     wanted = _NEEDS.values() if culprit in _NEEDS else [culprit]
     remedy = "python -m pip install --force-reinstall " + " ".join(f'"{requirement}"' for requirement in wanted)
-    return _error(f"{culprit} does not load: {told}", remedy)
+    return _error(f"Importing it failed in {culprit}: {told}", remedy)
 
 
 def _check() -> None:
@@ -145,6 +146,16 @@ def _check() -> None:
         raise misfit
     if dgl.backend.backend_name != "pytorch":
         raise _error(f"DGL runs on {dgl.backend.backend_name}; the zoo needs PyTorch.", "set DGLBACKEND=pytorch")
+
+
+def _rebuild(function: Any, arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _reduce(graph: Any) -> tuple[Any, ...]:
+    """Pickles a graph as DGL does, but so that this module is imported before DGL where it is unpickled."""
+    function, arguments, *rest = graph.__reduce_ex__(4)
+    return _rebuild, (function, arguments), *rest
 
 
 _graphbolt = None
@@ -166,19 +177,8 @@ except Exception as error:
         _forget()
     raise _explain(error) from None
 _check()
-
-
-def _rebuild(function: Any, arguments: Any) -> Any:
-    return function(*arguments)
-
-
-def _reduce(graph: Any) -> tuple[Any, ...]:
-    function, arguments, *rest = graph.__reduce_ex__(4)
-    return _rebuild, (function, arguments), *rest
-
-
 if _graphbolt:
     dgl.graphbolt = _graphbolt
-    # A graph that is sent to a process started by spawn imports DGL there. By naming a function of this module it
-    # imports DGL the right way. Graphs pickled to disk are left alone.
+    # A process started by spawn imports DGL when it is sent a graph. Graphs that are pickled to disk are left alone:
+    # they can be read without the zoo.
     ForkingPickler.register(dgl.DGLGraph, _reduce)
