@@ -61,9 +61,9 @@ __all__ = [
     "list_checkpoints",
     "list_recipes",
     "load",
+    "load_folder",
     "models",
     "predict",
-    "load_folder",
     "reproduce",
     "train",
 ]

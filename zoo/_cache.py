@@ -53,4 +53,5 @@ def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:
 def _computed(values: dict[Any, Any], key: Any, compute: Callable[[], T]) -> T:
     if key not in values:
         values[key] = compute()
-    return values[key]  # type: ignore[no-any-return]
+    result: T = values[key]
+    return result

@@ -1,8 +1,8 @@
 """ZooModel: what every model of the zoo has in common."""
 
-import inspect
-import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +18,25 @@ from zoo.errors import ConfigError, GraphError
 from zoo.nn.convs import Features
 from zoo.nn.sparse_linear import compress
 
-__all__ = ["READOUTS", "ZooModel"]
+__all__ = ["READOUTS", "LoadReport", "ZooModel"]
 
 READOUTS = ("mean", "sum", "max")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a checkpoint's tensors when it was loaded with another width or number of classes.
+
+    Attributes:
+        kept: Names of tensors taken from the checkpoint.
+        new: Names of tensors of other shapes, which start untrained.
+    """
+
+    kept: tuple[str, ...]
+    new: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"kept {len(self.kept)} tensors of the checkpoint; new and untrained: {', '.join(self.new) or 'none'}"
 
 
 class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license="apache-2.0"):
@@ -52,6 +68,7 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
             raise ConfigError(f"unknown readout {readout!r}: choose from {', '.join(READOUTS)}")
         self.in_feats, self.num_classes, self.readout = in_feats, num_classes, readout
         self.transforms = tuple(transforms)
+        self.load_report: LoadReport | None = None
 
     def num_hidden(self, num_layers: int) -> int:
         """How many of `num_layers` layers come before the head: all behind a readout, else all but the last."""
@@ -96,14 +113,11 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
         Raises:
             GraphError: The graph is empty, or the features are missing, of another shape, or not finite.
         """
-        return self.head(graph, self.encode(graph, feat))  # type: ignore[no-any-return]
+        return self.head(graph, self.encode(graph, feat))
 
     def encode(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
         """The representation before the head: (num_nodes, width), with a readout (num_graphs, width)."""
-        state: Tensor | None = None
-        for state in self.hidden_states(graph, self._input(graph, feat)):
-            pass
-        assert state is not None
+        (state,) = deque(self.hidden_states(graph, self._input(graph, feat)), maxlen=1)
         return state if self.readout is None else ops.readout(graph, state, self.readout)
 
     def layers(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[Tensor]:

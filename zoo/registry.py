@@ -12,12 +12,12 @@ from typing import Any
 
 from zoo._files import resource, write_text
 from zoo.errors import CheckpointNotFound, RegistryError
+from zoo.training.recipe import Published
 
 __all__ = [
     "VERDICTS",
     "Checkpoint",
     "Hub",
-    "Published",
     "Runs",
     "Score",
     "Weights",
@@ -87,16 +87,6 @@ class Runs:
     n: int
     mean: float
     std: float | None
-
-
-@dataclass(frozen=True)
-class Published:
-    """The number the recipe is after, see `zoo.training.recipe.Published`."""
-
-    value: float
-    std: float | None
-    runs: int | None
-    source: str
 
 
 @dataclass(frozen=True)
@@ -200,11 +190,13 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
     entry: Checkpoint = _construct(Checkpoint, {"name": name, **settings, **parts}, where)
     _require(re.fullmatch("[0-9a-f]{64}", entry.weights.sha256) is not None, where, "weights.sha256: 64 hex digits")
     _require(entry.weights.bytes > 0 and entry.params > 0, where, "weights.bytes and params must be positive")
-    revision = entry.hub.revision
-    _require(revision is None or re.fullmatch("[0-9a-f]{40}", revision) is not None, where, "hub.revision: 40 hex digits")
-    _require((entry.hub.repo_id is None) == (revision is None), where, "hub.repo_id and hub.revision go together")
+    repo_id, revision = entry.hub.repo_id, entry.hub.revision
+    pinned = revision is not None and re.fullmatch("[0-9a-f]{40}", revision) is not None
+    _require(revision is None or pinned, where, "hub.revision must be 40 hex digits")
+    _require((repo_id is None) == (revision is None), where, "hub.repo_id and hub.revision go together")
     _require(entry.verdict in VERDICTS, where, f"verdict: choose from {', '.join(VERDICTS)}")
-    _require((entry.published is None) == (entry.verdict == "no published value"), where, "verdict and published disagree")
+    unpublished = entry.verdict == "no published value"
+    _require((entry.published is None) == unpublished, where, "verdict and published disagree")
     _require(entry.runs.n >= 1, where, "runs.n must be at least 1")
     return entry
 
@@ -219,7 +211,7 @@ def _construct(cls: Any, settings: Any, where: str) -> Any:
         value = settings[key]
         number = expected in (float, float | None) and type(value) is int
         plain = dict if expected == dict[str, str] else expected
-        _require(number or isinstance(value, plain) and type(value) is not bool, where, f"{key} has a wrong type")
+        _require(number or (isinstance(value, plain) and type(value) is not bool), where, f"{key} has a wrong type")
     return cls(**settings)
 
 

@@ -6,6 +6,7 @@ import difflib
 import io
 import math
 import statistics
+import typing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def read_results(path: Path) -> list[Row]:
     """The runs in a results file; none if it does not exist, ZooError if it is broken."""
     if not path.exists():
         return []
-    types = {field.name: field.type for field in dataclasses.fields(Row)}
+    types = typing.get_type_hints(Row)
     rows = []
     with path.open(newline="", encoding="utf-8") as file:
         for number, line in enumerate(csv.DictReader(file), start=2):

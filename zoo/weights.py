@@ -3,38 +3,21 @@
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo import models
 from zoo._files import replacing, write_text
 from zoo.errors import CheckpointError, ConfigError, IntegrityError
-from zoo.model import ZooModel
+from zoo.model import LoadReport, ZooModel
 
-__all__ = ["CONFIG", "WEIGHTS", "LoadReport", "fill", "load_folder", "sha256", "write"]
+__all__ = ["CONFIG", "WEIGHTS", "fill", "load_folder", "sha256", "write"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of a checkpoint's tensors when it was loaded with another width or number of classes.
-
-    Attributes:
-        kept: Names of tensors taken from the checkpoint.
-        new: Names of tensors of other shapes, which start untrained.
-    """
-
-    kept: tuple[str, ...]
-    new: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"kept {len(self.kept)} tensors of the checkpoint; new and untrained: {', '.join(self.new) or 'none'}"
 
 
 def sha256(content: bytes) -> str:

@@ -21,6 +21,7 @@ __all__ = ["load_npz", "loads"]
 
 # NumPy's own rebuilding functions live in private modules that moved between versions; arrays tell where they are.
 _ARRAY = np.empty(0).__reduce__()[0]
+_BUFFER = np.empty(0).__reduce_ex__(5)[0]
 _SCALAR = np.float64(0).__reduce__()[0]
 
 _ADMITTED: dict[tuple[str, str], Any] = {
@@ -32,6 +33,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _ARRAY for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _BUFFER for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _SCALAR for core in ("core", "_core")},
     **{(f"scipy.sparse.{module}", "csr_matrix"): scipy.sparse.csr_matrix for module in ("csr", "_csr")},
 }

@@ -17,7 +17,7 @@ def read(info: DatasetInfo) -> dgl.DGLGraph:
     """Cora, CiteSeer or PubMed.
 
     Rows of `tx` and `ty` follow the file `test.index`, which is not sorted. In CiteSeer 15 test numbers have no row:
-    these nodes have no features and no edges, and their label is 0, as everywhere. The public split leaves them out.
+    these nodes have edges, but no features, and their label is 0, as everywhere. The public split leaves them out.
     """
     *pickled, index = _files(info, "allx", "ally", "tx", "ty", "graph", "test.index")
     allx, ally, tx, ty, neighbours = map(pickles.loads, pickled)

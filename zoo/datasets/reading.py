@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 import torch
+from torch import Tensor
 
 from zoo._dgl import dgl
 from zoo.datasets.containers import GraphDataset
@@ -96,8 +97,7 @@ def _bin(path: Path) -> dgl.DGLGraph | GraphDataset:
     except (dgl.DGLError, RuntimeError) as error:
         raise GraphError(f"not a file of dgl.save_graphs ({str(error).splitlines()[-1]})") from error
     for graph in graphs:
-        if "feat" in graph.ndata:
-            graph.ndata["feat"] = graph.ndata["feat"].float()
+        graph.ndata.update({name: _restored(name, values) for name, values in graph.ndata.items()})
         check_graph(graph)
     if len(graphs) == 1:
         return graphs[0]
@@ -109,6 +109,13 @@ def _bin(path: Path) -> dgl.DGLGraph | GraphDataset:
         )
     masks = (labels.get(name, torch.zeros(len(graphs))).bool() for name in MASKS)
     return GraphDataset(path.stem, graphs, label.long(), int(label.max()) + 1, *masks)
+
+
+def _restored(name: str, values: Tensor) -> Tensor:
+    """Features as float32, and masks as bool again: DGL's format stores bool as uint8."""
+    if name == "feat":
+        return values.float()
+    return values.bool() if name in MASKS and values.dtype == torch.uint8 else values
 
 
 def _folder(path: Path) -> dict[str, Any]:

@@ -108,8 +108,8 @@ class ClusterNormalizeActivate(nn.Module):
         if self.norm is not None:
             x = self.norm(x, clusters)
         if isinstance(self.activate, Rational):
-            return self.activate(x, clusters)  # type: ignore[no-any-return]
-        return x if self.activate is None else self.activate(x)  # type: ignore[no-any-return]
+            return self.activate(x, clusters)
+        return x if self.activate is None else self.activate(x)
 
     @torch.no_grad()
     def cluster(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 r"""GCN: graph convolutional network (Kipf & Welling, ICLR 2017, arXiv:1609.02907).
 
-.. math:: H^{(l+1)} = \mathrm{ReLU}(\tilde D^{-1/2} \tilde A \tilde D^{-1/2} H^{(l)} W^{(l)} + b^{(l)}), \qquad \tilde A = A + I
+.. math:: H^{(l+1)} = \mathrm{ReLU}(\tilde D^{-1/2} \tilde A \tilde D^{-1/2} H^{(l)} W^{(l)} + b^{(l)}), \qquad
+          \tilde A = A + I
 
 H⁽⁰⁾ are the row-normalised features, D̃ the degrees of Ã; the last layer gives the logits, without ReLU (eqs. 2 and 9).
 Dropout stands before every layer. The self-loops of Ã and the row-normalisation are transforms of the recipe. The bias,

@@ -1,6 +1,7 @@
 r"""GraphSAGE with the mean aggregator (Hamilton et al., NeurIPS 2017, arXiv:1706.02216).
 
-.. math:: h_v^{(l+1)} = \mathrm{ReLU}\bigl(W^{(l)} [\, h_v^{(l)} \,\|\, \mathrm{mean}_{u \in N(v)} h_u^{(l)} \,] + b^{(l)}\bigr)
+.. math:: h_v^{(l+1)} = \mathrm{ReLU}\bigl(W^{(l)}
+          [\, h_v^{(l)} \,\|\, \mathrm{mean}_{u \in N(v)} h_u^{(l)} \,] + b^{(l)}\bigr)
 
 Algorithm 1 on the full neighbourhood N(v), without sampling and without the rows' final division by their norm, as in
 the supervised baselines of later papers. The matrix on the concatenation is kept as its two halves. Dropout stands

@@ -45,7 +45,7 @@ class LinearConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        return self.linear(feat)  # type: ignore[no-any-return]
+        return self.linear(feat)
 
 
 class GCNConv(nn.Module):
@@ -71,7 +71,7 @@ class SAGEConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        return ops.propagate_mean(graph, self.neighbours(feat)) + self.root(feat)  # type: ignore[no-any-return]
+        return ops.propagate_mean(graph, self.neighbours(feat)) + self.root(feat)
 
 
 class GATConv(nn.Module):
@@ -136,7 +136,7 @@ class TransformerConv(nn.Module):
         query, key, value = (layer(feat).unsqueeze(1) for layer in (self.query, self.key, self.value))
         scores = ops.edge_dot(graph, key, query * query.shape[-1] ** -0.5)
         messages = ops.propagate(graph, value, ops.edge_softmax(graph, scores))
-        return messages.squeeze(1) + self.root(feat)  # type: ignore[no-any-return]
+        return messages.squeeze(1) + self.root(feat)
 
 
 class ChebConv(nn.Module):
@@ -213,7 +213,7 @@ class DirSAGEConv(nn.Module):
         """See the module."""
         outwards = ops.propagate_mean(ops.reverse(graph), self.outwards(feat))
         inwards = ops.propagate_mean(graph, self.inwards(feat))
-        return self.root(feat) + self.alpha * outwards + (1 - self.alpha) * inwards  # type: ignore[no-any-return]
+        return self.root(feat) + self.alpha * outwards + (1 - self.alpha) * inwards
 
 
 class GINConv(nn.Module):
@@ -230,7 +230,7 @@ class GINConv(nn.Module):
         """See the module."""
         inner = self.first(feat)
         inner = (1 + self.epsilon) * inner + ops.propagate(graph, inner) + self.first_bias
-        return self.second(nn.functional.relu(inner))  # type: ignore[no-any-return]
+        return self.second(nn.functional.relu(inner))
 
 
 CONVS: dict[str, Callable[[int, int], nn.Module]] = {

@@ -78,7 +78,7 @@ def kmeans(
 def _plus_plus(points: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:
     """Seeds drawn one after another with probability proportional to the squared distance from those before."""
     nearest = torch.ones(len(points), dtype=points.dtype, device=points.device)
-    seeds = []
+    seeds: list[Tensor] = []
     for _ in range(num_clusters):
         if not nearest.sum() > 0:  # fewer distinct points than clusters
             nearest = torch.ones_like(nearest)

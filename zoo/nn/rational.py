@@ -141,14 +141,14 @@ class _RationalFunction(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         (grad,) = grads
         x, numerator, denominator, clusters = ctx.saved_tensors
-        grad_x, grad_numerator, grad_denominator = map(torch.empty_like, (x, numerator[clusters], denominator[clusters]))
+        a, b = numerator[clusters], denominator[clusters]
+        grad_x, grad_a, grad_b = torch.empty_like(x), torch.empty_like(a), torch.empty_like(b)
         for rows in _row_blocks(x):
-            a, b = numerator[clusters[rows]], denominator[clusters[rows]]
-            grad_x[rows], grad_numerator[rows], grad_denominator[rows] = _gradients(grad[rows], x[rows], a, b, ctx.version)
+            grad_x[rows], grad_a[rows], grad_b[rows] = _gradients(grad[rows], x[rows], a[rows], b[rows], ctx.version)
         return (
             grad_x,
-            torch.zeros_like(numerator).index_add_(0, clusters, grad_numerator),
-            torch.zeros_like(denominator).index_add_(0, clusters, grad_denominator),
+            torch.zeros_like(numerator).index_add_(0, clusters, grad_a),
+            torch.zeros_like(denominator).index_add_(0, clusters, grad_b),
             None,
             None,
         )
@@ -204,10 +204,12 @@ class Rational(nn.Module):
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
         """See the class."""
-        numerator, denominator = self.numerator, self.denominator
+        numerator: Tensor = self.numerator
+        denominator: Tensor = self.denominator
         if self.version == "D" and self.training:
             numerator, denominator = _jitter(numerator), _jitter(denominator)
-        result: Tensor = _RationalFunction.apply(x, numerator, denominator, clusters, self.version)
+        arguments = (x, numerator, denominator, clusters, self.version)
+        result: Tensor = _RationalFunction.apply(*arguments)  # type: ignore[no-untyped-call]
         return result
 
     def extra_repr(self) -> str:

@@ -103,7 +103,7 @@ def train(
         task, in_feats, num_classes = describe(data)
         arguments = {**recipe.model, "transforms": list(recipe.data.transforms)}
         model = models.create(recipe.method, {"in_feats": in_feats, "num_classes": num_classes, **arguments})
-        run = fit(
+        return fit(
             model,
             make_loader(data, model, recipe.training.batch_size),
             task,
@@ -114,7 +114,6 @@ def train(
             progress=f"{recipe.name} seed {seed}" if progress else None,
             save_every=save_every,
         )
-    return run
 
 
 @contextmanager

@@ -152,11 +152,23 @@ class Recipe:
     diagnosis: str = ""
 
     def digest(self) -> str:
-        """Hash of all that decides a run's bits but the seed: a result belongs to exactly one."""
-        settings = dataclasses.asdict(self)
-        what = [settings[key] for key in ("method", "data", "model", "training")]
+        """Hash of all that decides a run's bits but the seed: a result belongs to exactly one.
+
+        Keys at their defaults are left out, so that a key that recipes gain later changes no old digest.
+        """
+        what = [self.method, _stated(self.data), self.model, _stated(self.training)]
         what += [self.protocol.metric, self.protocol.select]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stated(spec: Any) -> Any:
+    """A dataclass as a dict of the fields that are not at their defaults; tuples of them likewise."""
+    if isinstance(spec, tuple):
+        return [_stated(item) for item in spec]
+    if not dataclasses.is_dataclass(spec):
+        return spec
+    values = {field.name: (getattr(spec, field.name), field.default) for field in dataclasses.fields(spec)}
+    return {name: _stated(value) for name, (value, default) in values.items() if value != default}
 
 
 S = TypeVar("S")
@@ -179,7 +191,9 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
     for key in ("patience", "batch_size"):
         value = getattr(training, key)
         _require(value is None or value >= 1, where, f"training.{key}", "must be at least 1")
-    for place, group in [("training", training), *((f"training.groups.{g.parameters}", g) for g in training.groups)]:
+    groups: dict[str, TrainingSpec | ParameterGroup] = {"training": training}
+    groups |= {f"training.groups.{group.parameters}": group for group in training.groups}
+    for place, group in groups.items():
         _require(group.lr is None or 0 < group.lr < math.inf, where, f"{place}.lr", "must be positive")
         decay, clip = group.weight_decay, group.clip_norm
         _require(decay is None or 0 <= decay < math.inf, where, f"{place}.weight_decay", "must be 0 or more")

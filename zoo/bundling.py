@@ -1,0 +1,80 @@
+"""From finished runs to a checkpoint that ships: the seed with the best validation score, scored once more."""
+
+import shutil
+from pathlib import Path
+
+from zoo import datasets, registry, weights
+from zoo._files import replacing, resource
+from zoo.api import score
+from zoo.environment import environment
+from zoo.errors import CheckpointError
+from zoo.registry import Checkpoint, Hub, Runs, Score, Weights
+from zoo.reproduction import Row, find_table, read_results, run_folder, summarise
+from zoo.training.recipe import find
+from zoo.training.tasks import METRICS
+
+__all__ = ["bundle"]
+
+
+def bundle(
+    name: str, *, table: str | None = None, results: Path = Path("results"), runs: Path = Path("runs")
+) -> Checkpoint:
+    """Puts a recipe's best run into the package and the registry.
+
+    The seed is chosen by validation score, the lowest of equals. The registry's score is that of the bundled file,
+    measured here; it must be the one that the run recorded.
+
+    Args:
+        name: A recipe whose runs are in the results.
+        table: Whose results. Default: the recipe's own.
+        results: Folder of the results.
+        runs: Folder of the runs.
+
+    Raises:
+        CheckpointError: There are no runs, or the file does not score what its run recorded.
+    """
+    recipe = find(name)
+    if recipe.protocol.select == "best-test":
+        raise CheckpointError(f"{name} selects on test scores: a label for a paper's number, not a model to ship")
+    cell = next(cell for cell in find_table(table or name).cells if cell.recipe.name == name)
+    summary = summarise(cell, read_results(results / f"{table or name}.csv"))
+    if summary.mean is None:
+        raise CheckpointError(f"{name} has no runs in {results}: reproduce it first")
+    best = _best(summary.rows)
+    target = resource("pretrained") / name
+    for file in (weights.CONFIG, weights.WEIGHTS):
+        with replacing(target / file) as temporary:
+            shutil.copyfile(run_folder(runs, recipe, best.seed) / file, temporary)
+    content = (target / weights.WEIGHTS).read_bytes()
+    model = weights.load_folder(target)
+    info = datasets.info(recipe.data.name)
+    split = recipe.data.split or info.default_split
+    value = score(model, recipe.data.name, split, best.seed, best.metric)
+    if value != best.test:
+        raise CheckpointError(f"{name}: the file scores {value}, its run recorded {best.test}")
+    entry = Checkpoint(
+        name=name,
+        model=type(model).__name__,
+        method=recipe.method,
+        recipe=name,
+        dataset=recipe.data.name,
+        split=split,
+        task=info.task,
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        weights=Weights(weights.sha256(content), len(content)),
+        hub=Hub(None, None),
+        score=Score(best.metric, value, best.seed),
+        runs=Runs(len(summary.rows), summary.mean, summary.std),
+        published=recipe.published,
+        verdict=summary.verdict,
+        environment=environment(),
+        license="Apache-2.0",
+    )
+    registry.write({**registry.read(), name: entry})
+    return entry
+
+
+def _best(rows: tuple[Row, ...]) -> Row:
+    """The row with the best validation score, the lowest seed of equals."""
+    sign = 1 if METRICS[rows[0].metric].higher_is_better else -1
+    return max(rows, key=lambda row: (sign * row.val, -row.seed))

@@ -1,0 +1,225 @@
+"""The command line: each command calls one function of the API."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo import registry
+from zoo.errors import ZooError
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Prints a ZooError on one line and exits with 2, without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *_: click.echo(f"zoo: {message}", err=True)
+                return super().invoke(context)
+        except ZooError as error:
+            click.echo(f"zoo: {' '.join(str(error).split())}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dgl-zoo")
+def main() -> None:
+    """Pretrained graph neural networks, each with its recipe, its measured score and the published number."""
+
+
+def _table(header: list[str], rows: list[list[str]]) -> None:
+    """Prints left-aligned columns."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in [header, ["-" * width for width in widths], *rows]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _spread(mean: float | None, std: float | None, n: int | None = None) -> str:
+    """`93.66 ± 0.48`, as far as known."""
+    if mean is None:
+        return "–"
+    text = f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    return text if n is None else f"{text} ({n})"
+
+
+@main.command("list")
+@click.argument("pattern", default="*")
+@click.option("--dataset", help="Only those trained on this data set.")
+@click.option("--method", help="Only those of this method.")
+@click.option("--task", help="Only those for this task.")
+def list_(pattern: str, **filters: str | None) -> None:
+    """Lists checkpoints whose name fits a PATTERN such as 'cna-*'."""
+    entries = [registry.info(name) for name in registry.list_checkpoints(pattern, **filters)]
+    _table(
+        ["name", "data set", "split", "params", "score", "runs (n)", "published", "verdict"],
+        [
+            [
+                entry.name,
+                entry.dataset,
+                entry.split,
+                f"{entry.params:,}",
+                f"{entry.score.value:.2f}",
+                _spread(entry.runs.mean, entry.runs.std, entry.runs.n),
+                _spread(entry.published.value, entry.published.std) if entry.published else "–",
+                entry.verdict,
+            ]
+            for entry in entries
+        ],
+    )
+
+
+@main.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Shows all that is known of a checkpoint."""
+    import dataclasses
+    import json
+
+    click.echo(json.dumps(dataclasses.asdict(registry.info(name)), indent=2, ensure_ascii=False))
+
+
+@main.command("eval")
+@click.argument("names", nargs=-1, required=True)
+def evaluate(names: tuple[str, ...]) -> None:
+    """Scores checkpoints on their own test sets; exits with 1 if a score is not the recorded one."""
+    from zoo.api import evaluate
+
+    results = [evaluate(name) for name in names]
+    _table(
+        ["name", "metric", "measured", "recorded", "same"],
+        [
+            [result.name, result.metric, f"{result.value:.4f}", f"{result.recorded:.4f}", _yes(result.matches)]
+            for result in results
+        ],
+    )
+    if not all(result.matches for result in results):
+        sys.exit(1)
+
+
+def _yes(condition: bool) -> str:
+    return "yes" if condition else "NO"
+
+
+@main.command()
+@click.argument("name")
+@click.argument("graph", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file. Default: standard output.")
+def predict(name: str, graph: Path, out: Path | None) -> None:
+    """Classes and probabilities for a GRAPH of your own: .npz, DGL .bin, or a folder of CSVs."""
+    from zoo import datasets
+    from zoo._files import write_text
+    from zoo.api import predict
+
+    text = _as_csv(predict(name, datasets.read_graph(graph)))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(out, text)
+
+
+def _as_csv(prediction: Any) -> str:
+    """One line per node: its number, its class or value, and the probability of every class."""
+    columns = [] if prediction.probabilities is None else list(prediction.probabilities.T.tolist())
+    header = ["node", "prediction", *(f"p{c}" for c in range(len(columns)))]
+    lines = zip(range(len(prediction.values)), prediction.values.tolist(), *columns, strict=True)
+    return "\n".join(",".join(map(str, line)) for line in [header, *lines]) + "\n"
+
+
+@main.command()
+@click.argument("recipe")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for log, state, model and result.")
+def train(recipe: str, seed: int, out: Path | None) -> None:
+    """Trains a RECIPE (a name, or a TOML file of your own) with one seed; goes on where it was interrupted."""
+    from zoo.training.loop import train
+
+    run = train(recipe, seed, out, progress=True)
+    click.echo(f"epoch {run.epoch} of {run.epochs}: {run.metric} {run.val:.2f} on validation, {run.test:.2f} on test")
+
+
+@main.command()
+@click.argument("name")
+@click.argument("graph", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the new checkpoint.")
+@click.option("--epochs", default=100, show_default=True)
+@click.option("--lr", default=5e-3, show_default=True)
+@click.option("--freeze", is_flag=True, help="Train only the head and what starts untrained.")
+@click.option("--seed", default=0, show_default=True)
+def finetune(name: str, graph: Path, out: Path, **options: Any) -> None:
+    """Trains a checkpoint further on a GRAPH of your own, which needs labels and masks."""
+    from zoo import datasets
+    from zoo.finetuning import finetune
+
+    run = finetune(name, datasets.read_graph(graph), folder=out, progress=True, **options)
+    click.echo(f"{run.metric} {run.val:.2f} on validation, {run.test:.2f} on test; written to {out}")
+
+
+_results = click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
+_runs = click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--cells", help="Only cells whose name contains this.")
+@click.option("--seeds", type=click.IntRange(1), help="Seeds 0 … n-1. Default: as the recipe says.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes of one thread each.")
+@_results
+@_runs
+def reproduce(name: str | None, **options: Any) -> None:
+    """Runs a TABLE or RECIPE, as far as its runs are missing, and compares; without a name, lists them."""
+    from zoo import reproduction
+    from zoo.training.recipe import list_recipes
+
+    if name is None:
+        for line in [*(f"table   {t}" for t in reproduction.list_tables()), *(f"recipe  {r}" for r in list_recipes())]:
+            click.echo(line)
+        return
+    rows = []
+    for result in reproduction.reproduce(name, progress=True, **options):
+        published = result.cell.recipe.published
+        rows.append([
+            result.cell.name,
+            _spread(result.mean, result.std, len(result.rows)),
+            _spread(published.value, published.std) if published else "–",
+            result.verdict,
+            result.reason,
+        ])
+    _table(["cell", "measured (n)", "published", "verdict", ""], rows)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+def verify(names: tuple[str, ...]) -> None:
+    """Checks that checkpoints (default: all) load, with the sha256 that the registry has."""
+    from zoo.api import load
+
+    for name in names or registry.list_checkpoints():
+        load(name)
+        click.echo(f"ok  {name}")
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--table", help="Whose results. Default: the recipe's own.")
+@_results
+@_runs
+def bundle(names: tuple[str, ...], **options: Any) -> None:
+    """For maintainers: puts recipes' best runs into the package and the registry."""
+    from zoo.bundling import bundle
+
+    for name in names:
+        entry = bundle(name, **options)
+        click.echo(f"{name}: seed {entry.score.seed}, {entry.score.metric} {entry.score.value:.2f}, {entry.verdict}")
+
+
+@main.command()
+def demo() -> None:
+    """Lists the zoo, evaluates what can be evaluated here, and fine-tunes a checkpoint on `digits`."""
+    from zoo.demo import demo
+
+    demo()
