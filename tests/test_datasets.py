@@ -1,0 +1,722 @@
+"""Data sets: every count, where files come from, and what happens when they are absent, altered or hostile."""
+
+import contextlib
+import hashlib
+import http.server
+import io
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from zoo import datasets
+from zoo._dgl import dgl
+from zoo.datasets import graphs, pickles, sources, synthetic, tu_text
+from zoo.errors import DatasetNotFound, GraphError, IntegrityError, ZooError
+
+DATA = os.environ.get("ZOO_DATA", "")
+needs_data = pytest.mark.skipif(not DATA, reason="ZOO_DATA does not name a folder of raw files")
+
+# Too large for the usual folder of raw files, or not published any more.
+ABSENT = {
+    "roman-empire": "heterophilous/roman_empire.npz",
+    "amazon-ratings": "heterophilous/amazon_ratings.npz",
+    "questions": "heterophilous/questions.npz",
+    "cora-full": "gnn_benchmark/cora_full.npz",
+}
+NODE_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs == 1]
+GRAPH_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs > 1]
+CLASS_SIZES = {
+    "texas": [33, 1, 18, 101, 30],
+    "wisconsin": [10, 70, 118, 32, 21],
+    "cornell": [38, 16, 30, 82, 17],
+    "cora": [351, 217, 418, 818, 426, 298, 180],
+}
+
+
+def load_graph(name: str, split: str | None = None, seed: int = 0) -> dgl.DGLGraph:
+    graph = datasets.load(name, split=split, seed=seed)
+    assert not isinstance(graph, datasets.GraphDataset)
+    return graph
+
+
+def read_graph(path: Path | str, undirected: bool = True) -> dgl.DGLGraph:
+    graph = datasets.read_graph(path, undirected=undirected)
+    assert not isinstance(graph, datasets.GraphDataset)
+    return graph
+
+
+def edge_keys(graph: dgl.DGLGraph) -> torch.Tensor:
+    src, dst = graph.edges()
+    return src * graph.num_nodes() + dst
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_names() -> None:
+    names = datasets.list_datasets()
+    assert names == sorted(names)
+    assert {"cora", "texas-directed", "roman-empire", "imdb-binary", "chameleon-traffic", "digits", "csbm"} <= {*names}
+    assert datasets.list_datasets("cora*") == ["cora", "cora-full", "cora-ml"]
+
+
+def test_info() -> None:
+    about = datasets.info("pubmed")
+    assert (about.task, about.num_nodes, about.num_classes) == ("node-classification", 19717, 3)
+    assert about.splits == ("public", "geom-gcn", "random-a-b-c", "class-a-b-c", "index-a-b-c")
+    assert datasets.info("chameleon-traffic").task == "node-regression"
+    assert datasets.info("mutag").task == "graph-classification"
+
+
+@pytest.mark.parametrize("ask", [datasets.info, datasets.load])
+def test_unknown_name_is_told_the_nearest(ask: Callable[[str], Any]) -> None:
+    with pytest.raises(DatasetNotFound, match=r"no data set 'Coraa': did you mean cora or "):
+        ask("Coraa")
+    with pytest.raises(DatasetNotFound, match=r"no data set 'xyzzy': `zoo.datasets.list_datasets\(\)` names them all"):
+        ask("xyzzy")
+
+
+def test_names_come_without_heavy_imports() -> None:
+    code = (
+        "import sys, zoo.datasets as d; d.list_datasets(); d.info('cora').splits; "
+        "print({'torch', 'dgl', 'numpy', 'scipy', 'sklearn', 'pooch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", datasets.__all__)
+def test_public_names_are_there(name: str) -> None:
+    assert getattr(datasets, name) is not None
+    assert name in dir(datasets)
+
+
+def test_no_other_names_are_there() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'lod'"):
+        datasets.lod  # noqa: B018
+
+
+# ---------------------------------------------------------------- counts
+
+
+@pytest.mark.parametrize("name", NODE_SETS)
+def test_node_level_set(name: str) -> None:
+    about = datasets.info(name)
+    if about.reader != "synthetic":
+        if not DATA:
+            pytest.skip("ZOO_DATA does not name a folder of raw files")
+        if name in ABSENT and not Path(DATA, ABSENT[name]).exists():
+            pytest.skip(f"{ABSENT[name]} is not in ZOO_DATA")
+    graph = load_graph(name)
+    feat, label = graph.ndata["feat"], graph.ndata["label"]
+    assert feat.dtype == torch.float32
+    assert feat.shape == (about.num_nodes, about.in_feats)
+    assert torch.isfinite(feat).all()
+    assert label.shape == (about.num_nodes,)
+    if about.task == "node-regression":
+        assert label.dtype == torch.float32
+    else:
+        assert label.dtype == torch.int64
+        assert label.unique().tolist() == list(range(about.num_classes))
+    if name in CLASS_SIZES:
+        assert torch.bincount(label).tolist() == CLASS_SIZES[name]
+
+    keys = edge_keys(graph)
+    assert (keys.diff() > 0).all(), "sorted by source and destination, none twice"
+    src, dst = graph.edges()
+    if not about.directed:
+        assert (src != dst).all()
+        assert torch.equal(torch.sort(dst * about.num_nodes + src).values, keys), "both directions"
+    if about.num_edges is not None:
+        assert len(keys) == about.num_edges * (1 if about.directed else 2)
+
+    masks = [graph.ndata[f"{part}_mask"] for part in ("train", "val", "test")]
+    assert all(mask.dtype == torch.bool and mask.shape == (about.num_nodes,) and mask.any() for mask in masks)
+    assert torch.stack(masks).sum(dim=0).max() == 1
+    graphs.check_graph(graph)
+
+
+@needs_data
+@pytest.mark.parametrize("name", GRAPH_SETS)
+def test_graph_level_set(name: str) -> None:
+    about = datasets.info(name)
+    dataset = datasets.load(name, seed=3)
+    assert isinstance(dataset, datasets.GraphDataset)
+    assert (dataset.name, dataset.num_classes) == (name, about.num_classes)
+    assert len(dataset) == len(dataset.graphs) == about.num_graphs
+    assert dataset.labels.dtype == torch.int64
+    assert dataset.labels.unique().tolist() == list(range(about.num_classes))
+    assert sum(graph.num_nodes() for graph in dataset.graphs) == about.num_nodes
+    assert sum(graph.num_edges() for graph in dataset.graphs) == 2 * (about.num_edges or 0)
+    assert {graph.ndata["feat"].shape[1] for graph in dataset.graphs} == {about.in_feats}
+    assert all(len(graph.ndata["feat"]) == graph.num_nodes() > 0 for graph in dataset.graphs)
+    for graph in dataset.graphs[:20]:
+        src, dst = graph.edges()
+        keys = edge_keys(graph)
+        assert (keys.diff() > 0).all()
+        assert (src != dst).all()
+        assert torch.equal(torch.sort(dst * graph.num_nodes() + src).values, keys)
+    assert torch.stack([dataset.train_mask, dataset.val_mask, dataset.test_mask]).sum(dim=0).eq(1).all()
+    graph, label = dataset[5]
+    assert graph is dataset.graphs[5]
+    assert label == dataset.labels[5]
+
+
+@needs_data
+def test_features_of_graph_level_sets() -> None:
+    proteins, imdb = datasets.load("proteins"), datasets.load("imdb-binary")
+    assert isinstance(proteins, datasets.GraphDataset) and isinstance(imdb, datasets.GraphDataset)
+    feat = torch.cat([graph.ndata["feat"] for graph in proteins.graphs])
+    assert feat[:, :3].sum(dim=1).eq(1).all(), "labels one-hot"
+    assert feat[:, 3].unique().numel() > 3, "then the attribute"
+    degrees = torch.cat([graph.in_degrees() for graph in imdb.graphs])
+    columns = torch.cat([graph.ndata["feat"] for graph in imdb.graphs]).argmax(dim=1)
+    assert torch.equal(degrees.unique()[columns], degrees)
+
+
+@needs_data
+def test_citeseer_has_fifteen_test_numbers_without_a_row() -> None:
+    graph = load_graph("citeseer")
+    rowless = graph.ndata["feat"].sum(dim=1) == 0
+    assert rowless.sum() == 15
+    assert graph.ndata["label"][rowless].eq(0).all()
+    assert graph.in_degrees()[rowless].min() == 1
+    assert (graph.in_degrees() == 0).sum() == 48, "others: their only edges are self-loops"
+    for part in ("train", "val", "test"):
+        assert not (graph.ndata[f"{part}_mask"] & rowless).any()
+
+
+@needs_data
+def test_traffic_is_raw() -> None:
+    assert load_graph("chameleon-traffic").ndata["label"].max() == 508957
+    assert load_graph("squirrel-traffic").ndata["label"].max() == 849131
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["texas", "wisconsin", "cornell", "chameleon", "squirrel", "actor"])
+def test_geom_gcn_agrees_with_the_heterophilous_graphs(name: str) -> None:
+    """Two origins, two formats, one graph. For Cornell only the corrected files pass."""
+    graph = load_graph(name, seed=3)
+    with np.load(Path(DATA, f"heterophilous/{name}.npz")) as other:
+        src, dst = other["edges"].T
+        theirs = graphs.node_graph(src, dst, other["node_features"], other["node_labels"])
+        masks = {f"{part}_mask": other[f"{part}_masks"][3] for part in ("train", "val", "test")}
+    assert torch.equal(edge_keys(graph), edge_keys(theirs))
+    assert torch.equal(graph.ndata["feat"], theirs.ndata["feat"])
+    assert torch.equal(graph.ndata["label"], theirs.ndata["label"])
+    assert all(np.array_equal(graph.ndata[mask].numpy(), given) for mask, given in masks.items())
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["texas", "wisconsin", "cornell", "chameleon", "actor", "chameleon-filtered"])
+def test_directed_variants_are_the_same_graph_before_it_was_made_symmetric(name: str) -> None:
+    graph, directed = load_graph(name), load_graph(f"{name}-directed")
+    symmetric = datasets.transforms.apply(directed, ["to_undirected", "remove_self_loop"])
+    assert torch.equal(edge_keys(symmetric), edge_keys(graph))
+    assert torch.equal(directed.ndata["feat"], graph.ndata["feat"])
+
+
+# ---------------------------------------------------------------- embedded sets
+
+
+def digest(*tensors: torch.Tensor) -> str:
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()[:16]
+
+
+def test_digits_are_the_same_on_every_machine() -> None:
+    graph = load_graph("digits")
+    assert digest(*graph.edges()) == "6ee48920e7ec45ac"
+    assert digest(graph.ndata["feat"]) == "9f578524b6cec1fc"
+    assert digest(graph.ndata["train_mask"]) == "95a803e0d102e32d"
+    assert int(graph.in_degrees().min()) == 8
+    assert float(graph.ndata["feat"].min()) == 0
+    assert float(graph.ndata["feat"].max()) == 1
+
+
+def test_csbm_varies_with_the_seed() -> None:
+    first, again, other = (load_graph("csbm", seed=seed) for seed in (0, 0, 1))
+    assert digest(*first.edges()) == "3d16a07e2c7870fe"
+    assert torch.equal(first.ndata["feat"], again.ndata["feat"])
+    assert torch.equal(edge_keys(first), edge_keys(again))
+    assert not torch.equal(first.ndata["feat"], other.ndata["feat"])
+    assert not torch.equal(edge_keys(first), edge_keys(other))
+
+
+def test_csbm_follows_its_model() -> None:
+    graph = synthetic.csbm(1000, p=0.05, q=0.01, mean=2.0, in_feats=3, generator=torch.Generator().manual_seed(0))
+    label, feat = graph.ndata["label"], graph.ndata["feat"]
+    src, dst = graph.edges()
+    inside = float((label[src] == label[dst]).sum()) / (2 * 500 * 499)
+    between = float((label[src] != label[dst]).sum()) / (2 * 500 * 500)
+    assert inside == pytest.approx(0.05, rel=0.05)
+    assert between == pytest.approx(0.01, rel=0.1)
+    assert torch.allclose(feat[label == 0].mean(dim=0), torch.full((3,), -2.0), atol=0.15)
+    assert torch.allclose(feat[label == 1].std(dim=0), torch.ones(3), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"p": 1.5}, "p is 1.5"), ({"q": -0.1}, "q is -0.1"), ({"num_nodes": 1}, "at least two nodes")],
+)
+def test_csbm_refuses_the_impossible(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        synthetic.csbm(**arguments, generator=torch.Generator())
+
+
+# ---------------------------------------------------------------- where files come from
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, path: str, url: str, sha256: str | None) -> None:
+    monkeypatch.setattr(sources, "raw_files", lambda: {path: sources.RawFile(path, url, sha256)})
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("ZOO_DATA", raising=False)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The URL of a local web server for a folder."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_every_declared_file_has_an_origin() -> None:
+    files = sources.raw_files()
+    assert all(file.url.startswith("https://") for file in files.values())
+    assert [path for path, file in files.items() if file.sha256 is None] == ["gnn_benchmark/cora_full.npz"]
+    assert all(len(file.sha256) == 64 for file in files.values() if file.sha256)
+
+
+@needs_data
+def test_every_declared_file_is_used_and_right() -> None:
+    for path, file in sources.raw_files().items():
+        if path not in ABSENT.values():
+            assert hashlib.sha256(Path(DATA, path).read_bytes()).hexdigest() == file.sha256, path
+
+
+def test_absent_and_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, "heterophilous/minesweeper.npz", "http://127.0.0.1:9/minesweeper.npz", "0" * 64)
+    with pytest.raises(DatasetNotFound) as raised:
+        datasets.load("minesweeper")
+    for part in ("'minesweeper'", "heterophilous/minesweeper.npz", "http://127.0.0.1:9/minesweeper.npz", "ZOO_DATA"):
+        assert part in str(raised.value)
+    assert not list(cache.rglob("*.npz"))
+
+
+def test_fetched_once_then_offline(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raw.txt").write_bytes(b"bytes")
+    with served(tmp_path) as url:
+        declare(monkeypatch, "a/b.txt", f"{url}/raw.txt", hashlib.sha256(b"bytes").hexdigest())
+        assert sources.read("toy", ["a/b.txt"]) == [b"bytes"]
+    assert (cache / "a/b.txt").read_bytes() == b"bytes"
+    assert sources.read("toy", ["a/b.txt"]) == [b"bytes"]
+
+
+def test_fetched_bytes_are_checked_and_not_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raw.txt").write_bytes(b"other bytes")
+    with served(tmp_path) as url:
+        declare(monkeypatch, "a/b.txt", f"{url}/raw.txt", hashlib.sha256(b"bytes").hexdigest())
+        with pytest.raises(IntegrityError, match=r"raw\.txt does not serve the bytes that it once published"):
+            sources.read("toy", ["a/b.txt"])
+        with pytest.raises(DatasetNotFound, match="HTTPError"):
+            declare(monkeypatch, "a/c.txt", f"{url}/absent.txt", None)
+            sources.read("toy", ["a/c.txt"])
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("place", ["ZOO_DATA", "ZOO_CACHE"])
+def test_an_altered_byte(place: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = hashlib.sha256(b"bytes").hexdigest()
+    declare(monkeypatch, "a.txt", "http://127.0.0.1:9/a.txt", expected)
+    (tmp_path / "a.txt").write_bytes(b"bytez")
+    monkeypatch.setenv(place, str(tmp_path))
+    with pytest.raises(IntegrityError) as raised:
+        sources.read("toy", ["a.txt"])
+    for part in (str(tmp_path / "a.txt"), expected, hashlib.sha256(b"bytez").hexdigest()):
+        assert part in str(raised.value)
+
+
+def test_what_zoo_data_lacks_is_taken_from_the_cache(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, "a.txt", "http://127.0.0.1:9/a.txt", hashlib.sha256(b"bytes").hexdigest())
+    cache.mkdir()
+    (cache / "a.txt").write_bytes(b"bytes")
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    assert sources.read("toy", ["a.txt"]) == [b"bytes"]
+
+
+# ---------------------------------------------------------------- sets whose files are rarely at hand
+
+
+def place_file(path: str, arrays: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = root / path
+    target.parent.mkdir(parents=True)
+    np.savez(target, **arrays)
+    monkeypatch.setenv("ZOO_DATA", str(root))
+    declare(monkeypatch, path, "http://127.0.0.1:9/file.npz", hashlib.sha256(target.read_bytes()).hexdigest())
+
+
+def yandex_arrays(num_nodes: int = 6) -> dict[str, Any]:
+    rank = np.arange(10)[:, None] + np.arange(num_nodes)
+    return {
+        "node_features": np.eye(num_nodes, 4),
+        "node_labels": np.arange(num_nodes) % 3,
+        "edges": np.array([[0, 1], [1, 2], [5, 3]]),
+        "train_masks": rank % 3 == 0,
+        "val_masks": rank % 3 == 1,
+        "test_masks": rank % 3 == 2,
+    }
+
+
+@pytest.mark.parametrize("name", ["roman-empire", "amazon-ratings", "questions"])
+def test_heterophilous_form(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_file(ABSENT[name], yandex_arrays(), tmp_path, monkeypatch)
+    graph = load_graph(name, seed=11)
+    assert edge_keys(graph).tolist() == [1, 6, 8, 13, 23, 33]
+    assert graph.ndata["label"].tolist() == [0, 1, 2, 0, 1, 2]
+    assert graph.ndata["val_mask"].tolist() == [True, False, False] * 2
+
+
+def test_cora_full_is_never_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: dict[str, Any] = {"labels": np.array([0, 1, 1, 0]), "idx_to_class": np.array({0: Bomb()}, dtype=object)}
+    for name, matrix in (("adj", scipy.sparse.eye(4, k=1)), ("attr", scipy.sparse.eye(4))):
+        csr = matrix.tocsr()
+        pieces = zip(
+            ("data", "indices", "indptr", "shape"), (csr.data, csr.indices, csr.indptr, csr.shape), strict=True
+        )
+        parts |= {f"{name}_{piece}": value for piece, value in pieces}
+    place_file(ABSENT["cora-full"], parts, tmp_path, monkeypatch)
+    graph = load_graph("cora-full", split="random-50-25-25")
+    assert graph.num_edges() == 6
+    assert torch.equal(graph.ndata["feat"], torch.eye(4))
+
+    parts["labels"] = parts.pop("idx_to_class")
+    (tmp_path / "again").mkdir()
+    place_file(ABSENT["cora-full"], parts, tmp_path / "again", monkeypatch)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        load_graph("cora-full")
+
+
+# ---------------------------------------------------------------- pickles
+
+
+class Bomb:
+    """Its pickle asks to run a command when it is opened."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("echo the bomb went off >&2; exit 1",)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_arrays_open(protocol: int) -> None:
+    content = {
+        "matrix": scipy.sparse.eye(3).tocsr(),
+        "array": np.arange(3),
+        "scalar": np.float32(2),
+        "many": [(1, {2})],
+    }
+    opened = pickles.loads(pickle.dumps(content, protocol))
+    assert (opened["matrix"] != content["matrix"]).nnz == 0
+    assert opened["array"].tolist() == [0, 1, 2]
+    assert opened["scalar"] == 2
+    assert opened["many"] == [(1, {2})]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_hostile_pickle_is_not_run(protocol: int, capfd: pytest.CaptureFixture[str]) -> None:
+    for content in (Bomb(), [np.arange(3), {"deep": Bomb()}], np.array([Bomb()], dtype=object)):
+        with pytest.raises(IntegrityError, match=r"asks for (posix|nt)\.system"):
+            pickles.loads(pickle.dumps(content, protocol))
+    assert "bomb" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["builtins\neval", "builtins\ngetattr", "numpy\nload", "numpy.f2py\ncompile", "scipy.sparse\nload_npz"]
+)
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(IntegrityError, match="which no array needs"):
+        pickles.loads(f"c{name}\n.".encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps(np.arange(100))[:-20]])
+def test_a_broken_pickle(content: bytes) -> None:
+    with pytest.raises(IntegrityError, match="is broken"):
+        pickles.loads(content)
+
+
+def test_npz_with_pickled_members(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.BytesIO()
+    matrix = scipy.sparse.eye(3).tocsr()
+    np.savez(
+        stream, plain=np.arange(3), matrix=np.array(matrix, dtype=object), names=np.array(["a", None], dtype=object)
+    )
+    opened = pickles.load_npz(stream.getvalue())
+    assert opened["plain"].tolist() == [0, 1, 2]
+    assert (opened["matrix"] != matrix).nnz == 0
+    assert opened["names"].tolist() == ["a", None]
+
+    stream = io.BytesIO()
+    np.savez(stream, member=np.array(Bomb(), dtype=object))
+    with pytest.raises(IntegrityError, match="system"):
+        pickles.load_npz(stream.getvalue())
+    assert "bomb" not in capfd.readouterr().err
+
+
+def test_text_form() -> None:
+    text = b"2\n3 7\n0 2 1 2\n4 1 0\n0 1 0\n2 5\n4 1 1\n0 1 0\n"
+    labels, sizes, tags, src, dst = tu_text.parse(text)
+    assert (labels.tolist(), sizes.tolist(), tags.tolist()) == ([7, 5], [3, 2], [0, 4, 0, 4, 0])
+    assert list(zip(src.tolist(), dst.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 0), (2, 0), (3, 4), (4, 3)]
+    for variant in (text.strip(), text.replace(b"\n", b"\r\n"), text.replace(b"\n", b" \n")):
+        assert all(np.array_equal(*pair) for pair in zip(tu_text.parse(variant), tu_text.parse(text), strict=True))
+
+
+# ---------------------------------------------------------------- graphs of the user's own
+
+EDGES = [[0, 1, 1, 2], [1, 2, 2, 2]]
+FEAT = [[1.0, 2.0], [0.5, 0.0], [0.0, 1.0]]
+MASK = [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        EDGES,
+        np.array(EDGES),
+        np.array(EDGES).T,
+        torch.tensor(EDGES, dtype=torch.int32),
+        (np.array(EDGES[0]), torch.tensor(EDGES[1])),
+        scipy.sparse.coo_matrix(([1, 1, 1, 1], EDGES), shape=(3, 3)),
+    ],
+)
+def test_from_arrays_takes_edges_in_any_form(edges: Any) -> None:
+    assert edge_keys(datasets.from_arrays(edges, FEAT)).tolist() == [1, 3, 5, 7, 8]
+    assert edge_keys(datasets.from_arrays(edges, FEAT, undirected=False)).tolist() == [1, 5, 8]
+
+
+@pytest.mark.parametrize("feat", [FEAT, np.array(FEAT), torch.tensor(FEAT), scipy.sparse.csr_matrix(np.array(FEAT))])
+def test_from_arrays_takes_features_in_any_form(feat: Any) -> None:
+    graph = datasets.from_arrays(EDGES, feat, [0, 1, 1], MASK, [False, True, False], num_nodes=3)
+    assert graph.ndata["feat"].tolist() == FEAT
+    assert graph.ndata["feat"].dtype == torch.float32
+    assert graph.ndata["label"].tolist() == [0, 1, 1]
+    assert graph.ndata.keys() == {"feat", "label", "train_mask", "val_mask"}
+    graphs.check_graph(graph)
+
+
+def test_from_arrays_copies() -> None:
+    feat, mask = np.array(FEAT, dtype=np.float32), np.array(MASK)
+    graph = datasets.from_arrays(EDGES, feat, train_mask=mask)
+    feat[:], mask[:] = 0, False
+    assert graph.ndata["feat"].tolist() == FEAT
+    assert graph.ndata["train_mask"].tolist() == MASK
+
+
+def test_from_arrays_without_edges_and_with_targets() -> None:
+    graph = datasets.from_arrays([], FEAT, [0.5, 1.5, 2.5])
+    assert graph.num_edges() == 0
+    assert graph.ndata["label"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"edges": [[0, 3], [1, 1]]}, "an edge names node 3, but the nodes are 0 to 2"),
+        ({"edges": [[0, -1], [1, 1]]}, "an edge names node -1"),
+        ({"edges": [[0.0, 1.0], [1.0, 2.0]]}, "edges have dtype float64: expected integer"),
+        ({"edges": [0, 1, 2]}, r"edges have shape \(3,\): expected \(2, num_edges\)"),
+        ({"edges": np.zeros((3, 3), int)}, r"edges have shape \(3, 3\)"),
+        ({"edges": [[0, 1], [1]]}, "edges is not an array"),
+        ({"edges": scipy.sparse.eye(4)}, r"adjacency matrix has shape \(4, 4\) for 3 nodes"),
+        ({"feat": [1.0, 2.0, 3.0]}, r"feat has shape \(3,\): expected \(num_nodes, in_feats\)"),
+        ({"feat": [["a"], ["b"], ["c"]]}, "feat has dtype <U1: expected numbers"),
+        ({"feat": [[1.0], [float("nan")], [2.0]]}, "feat has NaN or infinite values in 1 rows, the first is row 1"),
+        ({"feat": [[1.0], [2.0], [float("inf")]]}, "the first is row 2"),
+        ({"feat": np.empty((0, 4)), "edges": []}, "the graph has no nodes"),
+        ({"num_nodes": 4}, "feat has 3 rows for 4 nodes"),
+        ({"label": [0, 1]}, r"label has shape \(2,\): expected \(3,\)"),
+        ({"label": [0, -1, 1]}, "label holds -1: classes count from 0"),
+        ({"label": ["a", "b", "c"]}, "label has dtype <U1"),
+        ({"label": [0.0, float("nan"), 1.0]}, "label has NaN or infinite values"),
+        ({"train_mask": [True, False]}, r"train_mask is bool of shape \(2,\): expected bool of shape \(3,\)"),
+        ({"val_mask": [0, 1, 2]}, "val_mask is int64"),
+        ({"train_mask": MASK, "test_mask": MASK}, "1 nodes are in more than one of train_mask, test_mask"),
+    ],
+)
+def test_from_arrays_says_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        datasets.from_arrays(**{"edges": EDGES, "feat": FEAT, **arguments})
+
+
+def test_check_graph() -> None:
+    hetero = dgl.heterograph({("a", "to", "b"): ([0], [0])})
+    with pytest.raises(GraphError, match=r"node types \['a', 'b'\]"):
+        graphs.check_graph(hetero)
+    graph = dgl.graph(([0], [1]), num_nodes=2)
+    with pytest.raises(GraphError, match=r'no ndata\["feat"\]; its ndata holds nothing'):
+        graphs.check_graph(graph)
+    graph.ndata["feat"] = torch.ones(2, 1, dtype=torch.int64)
+    with pytest.raises(GraphError, match=r"feat has dtype torch\.int64"):
+        graphs.check_graph(graph)
+    graph.ndata["feat"] = torch.ones(2, 1)
+    graph.ndata["test_mask"] = torch.ones(2)
+    with pytest.raises(GraphError, match=r"test_mask is torch\.float32"):
+        graphs.check_graph(graph)
+    with pytest.raises(GraphError, match="the graph has no nodes"):
+        graphs.check_graph(dgl.graph(([], [])))
+
+
+# ---------------------------------------------------------------- files of the user's own
+
+
+def test_read_npz_of_our_own_keys(tmp_path: Path) -> None:
+    np.savez(tmp_path / "graph.npz", edges=EDGES, feat=FEAT, label=[0, 1, 1], test_mask=MASK)
+    graph = read_graph(tmp_path / "graph.npz")
+    assert edge_keys(graph).tolist() == [1, 3, 5, 7, 8]
+    assert graph.ndata.keys() == {"feat", "label", "test_mask"}
+    assert read_graph(str(tmp_path / "graph.npz"), undirected=False).num_edges() == 3
+
+
+def test_read_npz_of_the_heterophilous_form(tmp_path: Path) -> None:
+    np.savez(tmp_path / "graph.npz", **yandex_arrays())
+    graph = read_graph(tmp_path / "graph.npz")
+    assert graph.num_edges() == 6
+    assert graph.ndata["train_mask"].tolist() == [True, False, False] * 2
+
+
+@needs_data
+def test_read_npz_of_csr_parts() -> None:
+    graph = read_graph(Path(DATA, "gnn_benchmark/amazon_electronics_photo.npz"))
+    assert graph.num_nodes() == 7650
+    assert datasets.transforms.remove_self_loop(graph).num_edges() == 2 * 119081
+
+
+def test_read_bin(tmp_path: Path) -> None:
+    graph = datasets.from_arrays(EDGES, FEAT, [0, 1, 1], train_mask=MASK)
+    graph.ndata["feat"] = graph.ndata["feat"].double()
+    dgl.save_graphs(str(tmp_path / "one.bin"), [graph])
+    one = read_graph(tmp_path / "one.bin")
+    assert edge_keys(one).tolist() == edge_keys(graph).tolist()
+    assert one.ndata["feat"].dtype == torch.float32
+
+    labels = {"label": torch.tensor([0, 2]), "test_mask": torch.tensor([False, True])}
+    dgl.save_graphs(str(tmp_path / "two.bin"), [graph, graph], labels)
+    two = datasets.read_graph(tmp_path / "two.bin")
+    assert isinstance(two, datasets.GraphDataset)
+    assert (two.name, len(two), two.num_classes) == ("two", 2, 3)
+    assert two.test_mask.tolist() == [False, True]
+    assert not two.train_mask.any()
+
+    dgl.save_graphs(str(tmp_path / "two.bin"), [graph, graph])
+    with pytest.raises(GraphError, match=r"two\.bin: 2 graphs need an integer label each.*found none"):
+        datasets.read_graph(tmp_path / "two.bin")
+
+
+def write_csv(folder: Path, nodes: str, edges: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "nodes.csv").write_text(nodes)
+    (folder / "edges.csv").write_text(edges)
+    return folder
+
+
+def test_read_folder(tmp_path: Path) -> None:
+    nodes = "id,width,label,height,split\nann,1,0,2,train\nbob,3,1,4,val\ncleo,5,1,6,\n"
+    graph = read_graph(write_csv(tmp_path, nodes, "src,dst\nann,bob\ncleo, ann\n"))
+    assert graph.ndata["feat"].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert graph.ndata["label"].tolist() == [0, 1, 1]
+    assert graph.ndata["train_mask"].tolist() == [True, False, False]
+    assert graph.ndata["val_mask"].tolist() == [False, True, False]
+    assert edge_keys(graph).tolist() == [1, 2, 3, 6]
+
+    graph = read_graph(write_csv(tmp_path, "x,label\n1,0.5\n2,1\n", "src,dst,weight\n1,0,9\n"), undirected=False)
+    assert edge_keys(graph).tolist() == [2]
+    assert graph.ndata["label"].dtype == torch.float32
+    assert graph.ndata.keys() == {"feat", "label"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "message"),
+    [
+        ("x\n1\n2\n", "src,dst\n0,7\n", "edges.csv names node '7', which nodes.csv does not have"),
+        ("x\n1\n2\n", "src,to\n0,1\n", "edges.csv has no column dst"),
+        ("x\n1\nfoo\n", "src,dst\n0,1\n", "nodes.csv, column x: could not convert string to float: 'foo'"),
+        ("x,y\n1,2\n2\n", "src,dst\n0,1\n", "nodes.csv, line 3: 1 cells for 2 columns"),
+        ("id\na\nb\n", "src,dst\na,b\n", "nodes.csv has no feature columns"),
+        ("id,x\na,1\na,2\n", "src,dst\na,a\n", "names a node twice"),
+        ("x,split\n1,trian\n", "src,dst\n", "column split: 'trian' is none of train, val, test or empty"),
+        ("x\n", "src,dst\n", "the graph has no nodes"),
+        ("", "src,dst\n", "nodes.csv cannot be read as CSV"),
+    ],
+)
+def test_read_folder_says_what_is_wrong(nodes: str, edges: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=message) as raised:
+        datasets.read_graph(write_csv(tmp_path / "mine", nodes, edges))
+    assert str(tmp_path / "mine") in str(raised.value)
+
+
+def broken_files() -> dict[str, bytes]:
+    stream = io.BytesIO()
+    np.savez(stream, edges=EDGES, feat=np.array([Bomb()], dtype=object))
+    other = io.BytesIO()
+    np.savez(other, x=FEAT)
+    parts = io.BytesIO()
+    np.savez(parts, adj_data=[1.0], attr_data=[1.0])
+    text = io.BytesIO()
+    with zipfile.ZipFile(text, "w") as archive:
+        archive.writestr("edges.npy", "not an array")
+    return {
+        "empty.npz": b"",
+        "garbage.npz": b"garbage",
+        "cut.npz": other.getvalue()[:-30],
+        "pickled.npz": stream.getvalue(),
+        "other.npz": other.getvalue(),
+        "parts.npz": parts.getvalue(),
+        "text.npz": text.getvalue(),
+        "empty.bin": b"",
+        "garbage.bin": b"garbage" * 10,
+        "graph.txt": b"0 1",
+    }
+
+
+@pytest.mark.parametrize("name", [*broken_files(), "absent.npz", "absent.bin", "absent"])
+def test_read_graph_names_the_broken_file(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    if name in broken_files():
+        (tmp_path / name).write_bytes(broken_files()[name])
+    with pytest.raises(GraphError) as raised:
+        datasets.read_graph(tmp_path / name)
+    assert str(raised.value).startswith(f"{tmp_path / name}: ")
+    assert isinstance(raised.value, ZooError)
+    assert "bomb" not in capfd.readouterr().err
+
+
+def test_read_folder_without_its_files(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=r"nodes\.csv cannot be read"):
+        datasets.read_graph(tmp_path)
