@@ -421,7 +421,7 @@ def test_cora_full_is_never_unpickled(tmp_path: Path, monkeypatch: pytest.Monkey
     parts["labels"] = parts.pop("idx_to_class")
     (tmp_path / "again").mkdir()
     place_file(ABSENT["cora-full"], parts, tmp_path / "again", monkeypatch)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(IntegrityError, match=r"gnn_benchmark/cora_full\.npz does not hold a graph in plain arrays"):
         load_graph("cora-full")
 
 
@@ -689,6 +689,9 @@ def broken_files() -> dict[str, bytes]:
     np.savez(other, x=FEAT)
     parts = io.BytesIO()
     np.savez(parts, adj_data=[1.0], attr_data=[1.0])
+    outside = io.BytesIO()
+    csr = {"data": np.ones(1), "indices": np.array([10**6]), "indptr": np.array([0, 1, 1]), "shape": np.array([2, 2])}
+    np.savez(outside, **{f"{part}_{piece}": value for part in ("adj", "attr") for piece, value in csr.items()})  # type: ignore[arg-type]
     text = io.BytesIO()
     with zipfile.ZipFile(text, "w") as archive:
         archive.writestr("edges.npy", "not an array")
@@ -699,6 +702,7 @@ def broken_files() -> dict[str, bytes]:
         "pickled.npz": stream.getvalue(),
         "other.npz": other.getvalue(),
         "parts.npz": parts.getvalue(),
+        "outside.npz": outside.getvalue(),
         "text.npz": text.getvalue(),
         "empty.bin": b"",
         "garbage.bin": b"garbage" * 10,

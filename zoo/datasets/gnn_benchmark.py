@@ -4,6 +4,8 @@ Only plain arrays are read, with pickles forbidden; the pickled names of classes
 """
 
 import io
+import zipfile
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.sparse
@@ -13,7 +15,8 @@ from torch import Tensor
 from zoo._dgl import dgl
 from zoo.datasets import sources, splits
 from zoo.datasets.catalog import DatasetInfo
-from zoo.datasets.graphs import node_graph
+from zoo.datasets.graphs import Array, node_graph
+from zoo.errors import IntegrityError
 
 # Polynormer's names of the sets.
 _SPLIT_FILES = {
@@ -27,15 +30,12 @@ _SPLIT_FILES = {
 def read(info: DatasetInfo) -> dgl.DGLGraph:
     """Amazon Photo and Computers, Coauthor CS and Physics, Cora full; stored with direction, made symmetric."""
     (content,) = sources.read(info.name, [f"gnn_benchmark/{info.raw}.npz"])
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        adjacency, attributes = (
-            scipy.sparse.csr_matrix(
-                (archive[f"{part}_data"], archive[f"{part}_indices"], archive[f"{part}_indptr"]),
-                shape=archive[f"{part}_shape"],
-            )
-            for part in ("adj", "attr")
-        )
-        label = archive["labels"]
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            adjacency, attributes = csr_matrix(archive, "adj"), csr_matrix(archive, "attr")
+            label = archive["labels"]
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:  # only where no digest has vouched for the bytes
+        raise IntegrityError(f"gnn_benchmark/{info.raw}.npz does not hold a graph in plain arrays: {error}") from error
     edges = adjacency.tocoo()
     return node_graph(edges.row, edges.col, attributes.toarray(), label)
 
@@ -46,3 +46,16 @@ def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Mas
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         train, val, test = (torch.from_numpy(stored[part]) for part in ("train", "valid", "test"))
     return splits.from_indices(len(labels), train, val, test)
+
+
+def csr_matrix(parts: Mapping[str, Array], name: str) -> scipy.sparse.csr_matrix:
+    """The matrix whose CSR parts are `name_data`, `name_indices`, `name_indptr` and `name_shape`.
+
+    Raises:
+        KeyError: A part is missing.
+        ValueError: The parts are no matrix; every index is checked, for SciPy's compiled code trusts them.
+    """
+    data, indices, indptr, shape = (parts[f"{name}_{piece}"] for piece in ("data", "indices", "indptr", "shape"))
+    matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
+    matrix.check_format()
+    return matrix

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo._dgl import dgl
 from zoo.datasets.containers import GraphDataset
+from zoo.datasets.gnn_benchmark import csr_matrix
 from zoo.datasets.graphs import MASKS, Array, check_graph, from_arrays
 from zoo.errors import GraphError
 
@@ -83,12 +84,9 @@ def _npz(path: Path) -> dict[str, Any]:
 
 def _csr(members: dict[str, Array], part: str) -> scipy.sparse.csr_matrix:
     try:
-        data, indices, indptr, shape = (members[f"{part}_{piece}"] for piece in ("data", "indices", "indptr", "shape"))
-        matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))
-        matrix.check_format()
+        return csr_matrix(members, part)
     except (KeyError, ValueError, TypeError) as error:
         raise GraphError(f"the CSR parts {part}_* are not a matrix: {error}") from error
-    return matrix
 
 
 def _bin(path: Path) -> dgl.DGLGraph | GraphDataset:

@@ -60,11 +60,8 @@ def read(dataset: str, paths: Sequence[str]) -> list[bytes]:
         IntegrityError: A file's bytes are not those that its sha256 names.
     """
     files = [raw_files()[path] for path in paths]
-    found = [_find(file) for file in files]
-    missing = [file for file, place in zip(files, found, strict=True) if place is None]
-    for file in missing:
-        found[files.index(file)] = _fetch(dataset, file, missing)
-    return [_checked(file, place) for file, place in zip(files, found, strict=True) if place is not None]
+    missing = [file for file in files if _find(file) is None]
+    return [_checked(file, _find(file) or _fetch(dataset, file, missing)) for file in files]
 
 
 def _cache() -> Path:
@@ -76,8 +73,11 @@ def _cache() -> Path:
 
 
 def _find(file: RawFile) -> Path | None:
-    places = [Path(root) for root in [os.environ.get("ZOO_DATA")] if root]
-    return next((place / file.path for place in [*places, _cache()] if (place / file.path).is_file()), None)
+    data = os.environ.get("ZOO_DATA")
+    if data and (place := Path(data, file.path)).is_file():
+        return place
+    place = _cache() / file.path
+    return place if place.is_file() else None
 
 
 def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
