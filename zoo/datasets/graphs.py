@@ -82,7 +82,7 @@ def graph_list(src: Array, dst: Array, sizes: Array, feat: Array) -> list[dgl.DG
     all_src, all_dst = torch.from_numpy(src - owner), torch.from_numpy(dst - owner)
     all_feat = torch.from_numpy(np.ascontiguousarray(feat, dtype=np.float32))
     graphs = []
-    for begin, first, last, size in zip(start, np.append(0, cuts), cuts, sizes, strict=False):
+    for begin, first, last, size in zip(start, np.append(0, cuts[:-1]), cuts, sizes, strict=True):
         graph = dgl.graph((all_src[first:last], all_dst[first:last]), num_nodes=int(size))
         graph.ndata["feat"] = all_feat[begin : begin + size]
         graphs.append(graph)
