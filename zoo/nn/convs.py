@@ -8,6 +8,7 @@ papers' numbers were made.
 Shapes of all: graph with N nodes, input (N, in_feats), a Tensor or `SparseFeatures`; output (N, out_feats).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,8 @@ class GATConv(nn.Module):
         attention_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if merge not in ("concat", "mean"):
+            raise ConfigError(f"unknown merge {merge!r}: choose from concat, mean")
         self.heads, self.out_feats, self.merge, self.negative_slope = heads, out_feats, merge, negative_slope
         self.linear = Linear(in_feats, heads * out_feats, bias=False, init="glorot")
         self.attention_src = nn.Parameter(torch.empty(heads, out_feats))
@@ -180,8 +183,9 @@ class DirGCNConv(nn.Module):
     def __init__(self, in_feats: int, out_feats: int, *, alpha: float = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
-        self.outwards = Linear(in_feats, out_feats)
-        self.inwards = Linear(in_feats, out_feats)
+        self.outwards = Linear(in_feats, out_feats, bias=False)
+        self.inwards = Linear(in_feats, out_feats, bias=False)
+        self.bias = nn.Parameter(torch.empty(out_feats).uniform_(-1, 1) / math.sqrt(in_feats))
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
@@ -190,7 +194,7 @@ class DirGCNConv(nn.Module):
         in_scale = ops.degree_scale(graph, outwards.dtype)
         to_sources = ops.propagate(ops.reverse(graph), outwards * in_scale) * out_scale
         to_targets = ops.propagate(graph, inwards * out_scale) * in_scale
-        return self.alpha * to_sources + (1 - self.alpha) * to_targets
+        return self.alpha * to_sources + (1 - self.alpha) * to_targets + self.bias
 
 
 class DirSAGEConv(nn.Module):

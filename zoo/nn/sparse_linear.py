@@ -5,6 +5,7 @@ turns its input into `SparseFeatures` once (`compress`), and `Linear` and `Dropo
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo._cache import per_tensor
+from zoo.errors import ConfigError
 
 __all__ = ["Dropout", "Linear", "SparseFeatures", "compress"]
 
+INITS = ("torch", "glorot")
 MAX_DENSITY = 0.15  # above it the dense product is the faster one
 
 
@@ -33,6 +36,7 @@ class SparseFeatures:
     order: Tensor
 
     @staticmethod
+    @torch.inference_mode(False)  # the result is remembered and may have a part in a gradient later
     def from_dense(feat: Tensor) -> "SparseFeatures":
         """Compresses a dense (num_nodes, in_feats) matrix."""
         rows, columns = feat.nonzero(as_tuple=True)
@@ -57,7 +61,8 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) 
     """A CSR matrix from coordinates that are sorted by row."""
     indptr = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
     indptr[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
-    return torch.sparse_csr_tensor(indptr, columns, values, size=shape, check_invariants=False)
+    with warnings.catch_warnings(action="ignore"):  # PyTorch says once in each process that CSR is in beta
+        return torch.sparse_csr_tensor(indptr, columns, values, size=shape, check_invariants=False)
 
 
 def _with_values(csr: Tensor, values: Tensor) -> Tensor:
@@ -112,6 +117,10 @@ class Linear(nn.Module):
 
     def __init__(self, in_feats: int, out_feats: int, *, bias: bool = True, init: str = "torch") -> None:
         super().__init__()
+        if in_feats < 1 or out_feats < 1:
+            raise ConfigError(f"a layer's widths must be positive, got {in_feats} and {out_feats}")
+        if init not in INITS:
+            raise ConfigError(f"unknown init {init!r}: choose from {', '.join(INITS)}")
         self.in_feats, self.out_feats, self.init = in_feats, out_feats, init
         self.weight = nn.Parameter(torch.empty(out_feats, in_feats))
         self.bias = nn.Parameter(torch.empty(out_feats)) if bias else None
@@ -151,6 +160,8 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        if not 0 <= p < 1:
+            raise ConfigError(f"a dropout probability is at least 0 and below 1, got {p}")
         self.p = p
 
     def forward(self, feat: Any) -> Any:

@@ -1,0 +1,119 @@
+"""What is derived from a graph or tensor: computed once, anew after a change, and freed with its owner."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from zoo._cache import per_graph, per_tensor
+from zoo._dgl import dgl
+
+
+class Counter:
+    """Returns a new object at each call, and counts them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Any:
+        self.calls += 1
+        return type("Value", (), {"number": self.calls})()
+
+
+def small_graph() -> Any:
+    return dgl.graph(([0, 1], [1, 2]), num_nodes=3)
+
+
+OWNERS: list[tuple[Callable[[Any, Any, Callable[[], Any]], Any], Callable[[], Any]]] = [
+    (per_graph, small_graph),
+    (per_tensor, lambda: torch.ones(3)),
+]
+
+
+@pytest.mark.parametrize(("remember", "make"), OWNERS)
+def test_computed_once_per_owner_and_key(remember: Callable[..., Any], make: Callable[[], Any]) -> None:
+    compute, first, second = Counter(), make(), make()
+    values = [remember(owner, key, compute) for owner in (first, second) for key in ("a", ("b", 1)) for _ in range(2)]
+    assert [value.number for value in values] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize(("remember", "make"), OWNERS)
+def test_none_is_remembered_too(remember: Callable[..., Any], make: Callable[[], Any]) -> None:
+    owner, calls = make(), []
+    for _ in range(2):
+        assert remember(owner, "key", lambda: calls.append(1)) is None
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("remember", "make"), OWNERS)
+def test_a_failed_computation_is_not_remembered(remember: Callable[..., Any], make: Callable[[], Any]) -> None:
+    owner = make()
+    with pytest.raises(ZeroDivisionError):
+        remember(owner, "key", lambda: 1 // 0)
+    assert remember(owner, "key", lambda: 5) == 5
+
+
+@pytest.mark.parametrize(("remember", "make"), OWNERS)
+def test_freed_with_the_owner(remember: Callable[..., Any], make: Callable[[], Any]) -> None:
+    owner = make()
+    remains = [weakref.ref(owner), weakref.ref(remember(owner, "key", Counter()))]
+    assert all(reference() is not None for reference in remains)
+    del owner
+    gc.collect()
+    assert all(reference() is None for reference in remains)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda graph: graph.add_edges([0], [2]),
+        lambda graph: graph.add_nodes(1),
+        lambda graph: graph.remove_edges([0]),
+        lambda graph: graph.remove_nodes([2]),
+    ],
+    ids=["add_edges", "add_nodes", "remove_edges", "remove_nodes"],
+)
+def test_computed_anew_after_a_graph_changes(change: Callable[[Any], None]) -> None:
+    graph, compute = small_graph(), Counter()
+    old = weakref.ref(per_graph(graph, "key", compute))
+    change(graph)
+    assert per_graph(graph, "key", compute).number == 2
+    gc.collect()
+    assert old() is None
+
+
+def test_new_features_leave_a_graphs_structure_known() -> None:
+    graph, compute = small_graph(), Counter()
+    per_graph(graph, "key", compute)
+    graph.ndata["feat"] = torch.ones(3, 1)
+    assert per_graph(graph, "key", compute).number == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda tensor: tensor.add_(1), lambda tensor: tensor.__setitem__(0, 5), lambda tensor: tensor[1:].zero_()],
+    ids=["add_", "setitem", "view"],
+)
+def test_computed_anew_after_a_tensor_changes_in_place(change: Callable[[torch.Tensor], None]) -> None:
+    tensor, compute = torch.ones(3), Counter()
+    per_tensor(tensor, "key", compute)
+    change(tensor)
+    assert per_tensor(tensor, "key", compute).number == 2
+
+
+def test_an_inference_tensor_is_never_remembered() -> None:
+    compute = Counter()
+    with torch.inference_mode():
+        tensor = torch.ones(3)
+    assert [per_tensor(tensor, "key", compute).number for _ in range(2)] == [1, 2]
+
+
+def test_equal_tensors_one_after_another_at_one_address_are_told_apart() -> None:
+    compute = Counter()
+    for number in range(1, 20):
+        tensor = torch.ones(3)
+        assert per_tensor(tensor, "key", compute).number == number
+        del tensor

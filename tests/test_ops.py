@@ -1,0 +1,169 @@
+"""Message passing against dense matrices and loops over edges, on graphs with every oddity of GRAPHS."""
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from zoo import ops
+from zoo._dgl import dgl
+
+Edges = list[tuple[int, int]]
+
+
+def rand(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def inverse_root(degrees: Tensor) -> Tensor:
+    return torch.tensor([d**-0.5 if d > 0 else 0.0 for d in degrees.tolist()], dtype=torch.float64)
+
+
+def gcn_matrix(adjacency: Tensor) -> Tensor:
+    scale = torch.diag(inverse_root(adjacency.sum(1)))
+    return scale @ adjacency @ scale
+
+
+def mean_matrix(adjacency: Tensor) -> Tensor:
+    return adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
+
+
+UNWEIGHTED: list[tuple[Callable[[Any, Tensor], Tensor], Callable[[Tensor], Tensor]]] = [
+    (ops.propagate, lambda adjacency: adjacency),
+    (ops.propagate_mean, mean_matrix),
+    (ops.propagate_gcn, gcn_matrix),
+]
+
+
+@pytest.mark.parametrize(("function", "matrix"), UNWEIGHTED)
+def test_propagation_is_a_matrix_product(
+    graph: Any, adjacency: Tensor, function: Callable[[Any, Tensor], Tensor], matrix: Callable[[Tensor], Tensor]
+) -> None:
+    x, upstream = rand(graph.num_nodes(), 4).requires_grad_(), rand(graph.num_nodes(), 4)
+    result = function(graph, x)
+    (grad,) = torch.autograd.grad(result, x, upstream)
+    torch.testing.assert_close(result, matrix(adjacency) @ x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(grad, matrix(adjacency).t() @ upstream, rtol=0, atol=1e-12)
+
+
+def test_propagate_takes_further_dimensions(graph: Any, adjacency: Tensor) -> None:
+    x = rand(graph.num_nodes(), 3, 2)
+    expected = torch.einsum("ij,jhw->ihw", adjacency, x)
+    torch.testing.assert_close(ops.propagate(graph, x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_weighted_propagation_sums_over_edges(graph: Any, edges: Edges, heads: int) -> None:
+    x = rand(graph.num_nodes(), heads, 2).requires_grad_()
+    weight = rand(len(edges), heads, 1).requires_grad_()
+    expected = [torch.zeros(heads, 2, dtype=torch.float64) for _ in range(graph.num_nodes())]
+    for edge, (source, target) in enumerate(edges):
+        expected[target] = expected[target] + weight[edge] * x[source]
+    torch.testing.assert_close(ops.propagate(graph, x, weight), torch.stack(expected), rtol=0, atol=1e-12)
+    if edges:
+        assert gradcheck(lambda x, weight: ops.propagate(graph, x, weight), (x, weight))
+
+
+def test_weights_of_one_are_no_weights(graph: Any, edges: Edges) -> None:
+    x = rand(graph.num_nodes(), 2)
+    ones = torch.ones(len(edges), 1, dtype=torch.float64)
+    torch.testing.assert_close(ops.propagate(graph, x, ones), ops.propagate(graph, x), rtol=0, atol=1e-12)
+
+
+def test_degrees(graph: Any, adjacency: Tensor) -> None:
+    degrees = ops.in_degrees(graph, torch.float64)
+    scale = ops.degree_scale(graph, torch.float64)
+    assert degrees.shape == scale.shape == (graph.num_nodes(), 1)
+    assert torch.equal(degrees.squeeze(1), adjacency.sum(1))
+    torch.testing.assert_close(scale.squeeze(1), inverse_root(adjacency.sum(1)), rtol=0, atol=1e-15)
+
+
+def test_degrees_have_the_dtype_that_is_asked_for(graph: Any) -> None:
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        assert ops.in_degrees(graph, dtype).dtype == ops.degree_scale(graph, dtype).dtype == dtype
+
+
+def test_reverse_turns_every_edge_round(graph: Any, edges: Edges) -> None:
+    src, dst = ops.reverse(graph).edges(order="eid")
+    assert list(zip(dst.tolist(), src.tolist(), strict=True)) == edges
+    assert ops.reverse(graph).num_nodes() == graph.num_nodes()
+    assert ops.reverse(graph).idtype == graph.idtype
+
+
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_edge_softmax_is_over_the_in_edges_of_each_node(graph: Any, edges: Edges, size: float) -> None:
+    logits = size * rand(len(edges), 2, 1)
+    expected = torch.empty_like(logits)
+    for target in range(graph.num_nodes()):
+        incoming = [number for number, edge in enumerate(edges) if edge[1] == target]
+        expected[incoming] = logits[incoming].softmax(0)
+    torch.testing.assert_close(ops.edge_softmax(graph, logits), expected, rtol=0, atol=1e-12)
+
+
+def test_edge_scores_join_both_ends(graph: Any, edges: Edges) -> None:
+    src, dst = rand(graph.num_nodes(), 2, 3), rand(graph.num_nodes(), 2, 3)
+    dots, sums = ops.edge_dot(graph, src, dst), ops.edge_add(graph, src[..., :1], dst[..., :1])
+    assert dots.shape == sums.shape == (len(edges), 2, 1)
+    for number, (source, target) in enumerate(edges):
+        torch.testing.assert_close(dots[number, :, 0], (src[source] * dst[target]).sum(1), rtol=0, atol=1e-12)
+        torch.testing.assert_close(sums[number], src[source, :, :1] + dst[target, :, :1], rtol=0, atol=1e-12)
+
+
+def test_edge_functions_have_the_right_gradients(graph: Any, edges: Edges) -> None:
+    if not edges:
+        pytest.skip("no edge, no gradient")
+    src, dst = rand(graph.num_nodes(), 2, 1).requires_grad_(), rand(graph.num_nodes(), 2, 1).requires_grad_()
+    assert gradcheck(lambda src, dst: ops.edge_dot(graph, src, dst), (src, dst))
+    assert gradcheck(lambda src, dst: ops.edge_add(graph, src, dst), (src, dst))
+    assert gradcheck(lambda scores: ops.edge_softmax(graph, scores), (rand(len(edges), 2, 1).requires_grad_(),))
+
+
+@pytest.mark.parametrize("reducer", ["sum", "mean", "max"])
+@pytest.mark.parametrize("sizes", [[3], [2, 1, 4]])
+@pytest.mark.parametrize("idtype", [torch.int32, torch.int64])
+def test_readout_reduces_each_graph_of_a_batch(reducer: str, sizes: list[int], idtype: torch.dtype) -> None:
+    graph = dgl.batch([dgl.graph(([0], [0]), num_nodes=size, idtype=idtype) for size in sizes])
+    x = rand(sum(sizes), 3).requires_grad_()
+    parts = x.split(sizes)
+    expected = torch.stack([part.max(0).values if reducer == "max" else getattr(part, reducer)(0) for part in parts])
+    torch.testing.assert_close(ops.readout(graph, x, reducer), expected, rtol=0, atol=1e-12)
+    assert gradcheck(lambda x: ops.readout(graph, x, reducer), (x,))
+
+
+def test_an_edge_added_in_place_is_seen() -> None:
+    graph, x = dgl.graph(([0, 1], [1, 2]), num_nodes=3), rand(3, 2)
+    for function, _ in UNWEIGHTED:
+        function(graph, x)
+    assert ops.reverse(graph).num_edges() == 2
+    graph.add_edges([2, 0], [0, 2])
+    adjacency = torch.tensor([[0, 0, 1], [1, 0, 0], [1, 1, 0]], dtype=torch.float64)
+    for function, matrix in UNWEIGHTED:
+        torch.testing.assert_close(function(graph, x), matrix(adjacency) @ x, rtol=0, atol=1e-12)
+    assert ops.reverse(graph).num_edges() == 4
+
+
+def test_what_is_derived_is_computed_once_and_goes_with_the_graph() -> None:
+    graph = dgl.graph(([0, 1], [1, 2]), num_nodes=3)
+    derived = [ops.reverse(graph), ops.degree_scale(graph, torch.float32), ops.in_degrees(graph, torch.float32)]
+    again = [ops.reverse(graph), ops.degree_scale(graph, torch.float32), ops.in_degrees(graph, torch.float32)]
+    assert all(one is other for one, other in zip(derived, again, strict=True))
+    remains = [weakref.ref(graph), *map(weakref.ref, derived)]
+    del graph, derived, again
+    gc.collect()
+    assert [reference() for reference in remains] == [None] * 4
+
+
+@pytest.mark.parametrize("function", [ops.propagate_mean, ops.propagate_gcn])
+def test_a_graph_met_in_inference_mode_can_be_trained_on(function: Callable[[Any, Tensor], Tensor]) -> None:
+    graph = dgl.graph(([0, 1], [1, 0]))
+    with torch.inference_mode():
+        function(graph, torch.ones(2, 1))
+    x = torch.ones(2, 1, requires_grad=True)
+    function(graph, x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[1], [1]]
