@@ -15,6 +15,7 @@ All four are a base plus |s|, where s is a polynomial in z: z = |x| with coeffic
 s = Σ |b_k x^k| ≥ 0), z = x with coefficients b in the others. One forward and one backward pass serve them all.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def _base(version: str) -> float:
     return 0.1 if version == "C" else 1.0
 
 
-def relu_coefficients(degrees: tuple[int, int] = (5, 4), version: str = "A") -> tuple[Tensor, Tensor]:
+def relu_coefficients(degrees: Sequence[int] = (5, 4), version: str = "A") -> tuple[Tensor, Tensor]:
     """Coefficients that approximate ReLU on [-3, 3].
 
     Higher degrees than 5/4 continue the table with zeros, which is the same function; lower ones are fitted by least
@@ -80,13 +81,18 @@ def relu_coefficients(degrees: tuple[int, int] = (5, 4), version: str = "A") -> 
 def _fit_relu(numerator: np.ndarray, denominator: np.ndarray, version: str) -> tuple[np.ndarray, np.ndarray]:
     from scipy.optimize import least_squares
 
-    x = np.linspace(-3, 3, 301)
+    x = torch.linspace(-3, 3, 301, dtype=torch.float64).unsqueeze(1)
 
     def error(coefficients: np.ndarray) -> np.ndarray:
-        a, b = (torch.from_numpy(part) for part in np.split(coefficients, [len(numerator)]))
-        return _evaluate(torch.from_numpy(x), a[None], b[None], version).numpy() - x.clip(min=0)
+        a, b = (torch.from_numpy(part).unsqueeze(0) for part in np.split(coefficients, [len(numerator)]))
+        return (_evaluate(x, a, b, version) - x.relu()).squeeze(1).numpy()
 
-    solution = least_squares(error, np.concatenate([numerator, denominator])).x
+    start = np.concatenate([numerator, denominator])
+    lowest = np.full_like(start, -np.inf)
+    if version == "A":  # b and |b| are the same function; without the kink at 0 the search does not stall there
+        start[len(numerator) :] = np.abs(denominator)
+        lowest[len(numerator) :] = 0
+    solution = least_squares(error, start, bounds=(lowest, np.inf), max_nfev=200).x
     first, second = np.split(solution, [len(numerator)])
     return first, second
 
@@ -96,7 +102,7 @@ def _horner(z: Tensor, coefficients: Tensor) -> Tensor:
     result = coefficients[:, -1:].expand_as(z)
     for k in range(coefficients.shape[1] - 2, -1, -1):
         result = torch.addcmul(coefficients[:, k : k + 1], result, z)
-    return result
+    return result if coefficients.shape[1] > 1 else result.clone()  # callers write into it
 
 
 def _derivative(coefficients: Tensor) -> Tensor:
@@ -194,7 +200,7 @@ class Rational(nn.Module):
         input x (num_nodes, width), and clusters (num_nodes,) int64 that names each row's function; output as x.
     """
 
-    def __init__(self, num_functions: int = 1, *, degrees: tuple[int, int] = (5, 4), version: str = "A") -> None:
+    def __init__(self, num_functions: int = 1, *, degrees: Sequence[int] = (5, 4), version: str = "A") -> None:
         super().__init__()
         numerator, denominator = relu_coefficients(degrees, version)
         dtype = torch.get_default_dtype()
