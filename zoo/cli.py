@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zoo import registry
-from zoo.errors import ZooError
+from zoo.errors import DGLImportError, ZooError
 
 __all__ = ["main"]
 
@@ -21,9 +21,11 @@ class _Commands(click.Group):
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: click.echo(f"zoo: {message}", err=True)
                 return super().invoke(context)
+        except DGLImportError as error:  # a screen of its own, with the command that mends it
+            click.echo(str(error), err=True)
         except ZooError as error:
             click.echo(f"zoo: {' '.join(str(error).split())}", err=True)
-            sys.exit(2)
+        sys.exit(2)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

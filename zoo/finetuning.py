@@ -26,6 +26,7 @@ def finetune(
     seed: int = 0,
     folder: Path | None = None,
     progress: bool = False,
+    save_every: float = 5.0,
 ) -> Run:
     """Trains a checkpoint further on data of your own.
 
@@ -46,6 +47,7 @@ def finetune(
         seed: Draws new parameters, dropout and the order of batches.
         folder: Where the log and the fine-tuned checkpoint are written; an interrupted run goes on from there.
         progress: Show a progress bar.
+        save_every: Seconds between the states from which an interrupted run goes on.
 
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.
@@ -68,4 +70,5 @@ def finetune(
             folder=folder,
             identity={"finetuned": name, "seed": seed},
             progress=f"fine-tune {name}" if progress else None,
+            save_every=save_every,
         )

@@ -66,13 +66,17 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
             raise ConfigError(f"in_feats and num_classes must be positive, got {in_feats} and {num_classes}")
         if readout is not None and readout not in READOUTS:
             raise ConfigError(f"unknown readout {readout!r}: choose from {', '.join(READOUTS)}")
+        graph_transforms.check(transforms)
         self.in_feats, self.num_classes, self.readout = in_feats, num_classes, readout
         self.transforms = tuple(transforms)
         self.load_report: LoadReport | None = None
 
-    def num_hidden(self, num_layers: int) -> int:
-        """How many of `num_layers` layers come before the head: all behind a readout, else all but the last."""
-        hidden = num_layers if self.readout else num_layers - 1
+    def num_hidden(self, num_layers: int, *, head_apart: bool = False) -> int:
+        """How many of `num_layers` layers come before the head: all behind a readout, else all but the last.
+
+        With `head_apart` the head is a layer of its own, not counted, without a readout too.
+        """
+        hidden = num_layers if self.readout or head_apart else num_layers - 1
         if hidden < 1:
             raise ConfigError(f"num_layers={num_layers} leaves no hidden layer: use at least {num_layers + 1 - hidden}")
         return hidden
@@ -92,7 +96,7 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
 
     def reset_head(self, num_classes: int) -> None:
         """Puts a new, untrained last layer for `num_classes` in the place of the old one."""
-        self.head = self.make_head(num_classes).to(next(self.parameters()))
+        self.head = self.make_head(num_classes).to(next(self.parameters())).train(self.training)
         self.num_classes = num_classes
         self._hub_mixin_config = {**self._hub_mixin_config, "num_classes": num_classes}  # type: ignore[dict-item]
 
@@ -146,7 +150,7 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
         weights.write(self, save_directory)
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]
+    def _from_pretrained(
         cls,
         *,
         model_id: str,

@@ -6,6 +6,8 @@ import fnmatch
 import functools
 import json
 import re
+import types
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,15 +206,23 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
 def _construct(cls: Any, settings: Any, where: str) -> Any:
     """A dataclass from an object with exactly its keys, each of its type."""
     _require(isinstance(settings, dict), where, "must be an object")
-    fields = {field.name: field.type for field in dataclasses.fields(cls)}
-    if wrong := sorted(fields.keys() ^ settings.keys()):
+    expected = typing.get_type_hints(cls)
+    if wrong := sorted(expected.keys() ^ settings.keys()):
         raise RegistryError(f"{where}: keys missing or unknown: {', '.join(wrong)}")
-    for key, expected in fields.items():
-        value = settings[key]
-        number = expected in (float, float | None) and type(value) is int
-        plain = dict if expected == dict[str, str] else expected
-        _require(number or (isinstance(value, plain) and type(value) is not bool), where, f"{key} has a wrong type")
+    for key, kind in expected.items():
+        _require(_fits(settings[key], kind), where, f"{key} has a wrong type")
     return cls(**settings)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of an annotated type; a whole number is a float too."""
+    if typing.get_origin(kind) is types.UnionType:
+        return any(_fits(value, option) for option in typing.get_args(kind))
+    if kind == dict[str, str]:
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if kind is float and type(value) is int:
+        return True
+    return type(value) is kind
 
 
 def _require(condition: bool, where: str, message: str) -> None:

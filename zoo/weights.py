@@ -8,6 +8,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from zoo import models
@@ -44,6 +45,7 @@ def load_folder(folder: Path, *, expected_sha256: str | None = None, **overrides
 
     Raises:
         CheckpointError: A file is missing, broken, or not a checkpoint of this zoo.
+        ConfigError: An override is impossible.
         IntegrityError: The weights are not the expected bytes.
     """
     content = _read_bytes(folder / WEIGHTS)
@@ -55,15 +57,13 @@ def load_folder(folder: Path, *, expected_sha256: str | None = None, **overrides
     config = _read_config(folder / CONFIG)
     method = config.pop("method", None)
     try:
-        model = models.create(method, config)
-        if overrides:
-            changed = models.create(method, {**config, **overrides})
+        with torch.device("meta"):  # neither memory nor time for parameters that the file replaces
+            model = models.create(method, config)
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    tensors = _parse(content, folder / WEIGHTS)
-    _fill(model, tensors, folder / WEIGHTS)
+    _fill(model, _parse(content, folder / WEIGHTS), folder / WEIGHTS)
     if overrides:
-        model = _transfer(model, changed)
+        model = _transfer(model, models.create(method, {**config, **overrides}))
     return model.eval()
 
 
@@ -107,7 +107,7 @@ def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
     ]
     if problems:
         raise CheckpointError(f"{file} does not fit {type(model).__name__}: {'; '.join(problems[:5])}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
 
 
 def _transfer(source: ZooModel, target: ZooModel) -> ZooModel:

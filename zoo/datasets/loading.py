@@ -1,21 +1,16 @@
 """Loads a data set by name."""
 
-from __future__ import annotations
-
 import importlib
-from typing import TYPE_CHECKING
+from typing import Any
 
 from zoo.datasets import splits
 from zoo.datasets.catalog import info
 from zoo.datasets.containers import GraphDataset
 
-if TYPE_CHECKING:
-    from zoo._dgl import dgl
-
 __all__ = ["load"]
 
 
-def load(name: str, split: str | None = None, seed: int = 0) -> dgl.DGLGraph | GraphDataset:
+def load(name: str, split: str | None = None, seed: int = 0) -> Any:
     """Loads a data set, checked against its sha256, with the masks of a split.
 
     Raw files are looked for in `$ZOO_DATA`, then in the cache (`$ZOO_CACHE`, else the user's), then fetched from their

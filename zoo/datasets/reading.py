@@ -23,7 +23,7 @@ __all__ = ["read_graph"]
 _PARTS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
 
 
-def read_graph(path: str | Path, undirected: bool = True) -> dgl.DGLGraph | GraphDataset:
+def read_graph(path: str | Path, undirected: bool = True) -> Any:
     """Reads a graph from a file; nothing in it is ever unpickled.
 
     Args:
@@ -89,7 +89,7 @@ def _csr(members: dict[str, Array], part: str) -> scipy.sparse.csr_matrix:
         raise GraphError(f"the CSR parts {part}_* are not a matrix: {error}") from error
 
 
-def _bin(path: Path) -> dgl.DGLGraph | GraphDataset:
+def _bin(path: Path) -> Any:
     try:
         graphs, labels = dgl.load_graphs(str(path))
     except (dgl.DGLError, RuntimeError) as error:

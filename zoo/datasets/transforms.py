@@ -23,6 +23,7 @@ __all__ = [
     "TRANSFORMS",
     "add_self_loop",
     "apply",
+    "check",
     "max_normalize_label",
     "remove_self_loop",
     "row_normalize",
@@ -90,12 +91,17 @@ def apply(graph: dgl.DGLGraph, names: Iterable[str]) -> dgl.DGLGraph:
         ConfigError: A name is not a transform; no transform has been applied.
     """
     names = list(names)
-    if unknown := [name for name in names if name not in TRANSFORMS]:
-        raise ConfigError(f"unknown transform {', '.join(map(repr, unknown))}; there are {', '.join(TRANSFORMS)}")
+    check(names)
     graph = graph.local_var()
     for name in names:
         graph = TRANSFORMS[name](graph)
     return graph
+
+
+def check(names: Iterable[str]) -> None:
+    """Raises ConfigError if a name is not that of a transform."""
+    if unknown := [name for name in names if name not in TRANSFORMS]:
+        raise ConfigError(f"unknown transform {', '.join(map(repr, unknown))}; there are {', '.join(TRANSFORMS)}")
 
 
 def _without_self_loops(graph: dgl.DGLGraph) -> tuple[Tensor, Tensor]:

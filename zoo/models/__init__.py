@@ -60,5 +60,7 @@ def create(method: str, arguments: dict[str, Any]) -> ZooModel:
     cls = get(method)
     try:
         return cls(**arguments)
-    except TypeError as error:
+    except ConfigError as error:
+        raise ConfigError(f"method {method!r}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # what Python and torch say of such arguments
         raise ConfigError(f"method {method!r}: {str(error).removeprefix(cls.__name__ + '.')}") from error

@@ -164,8 +164,10 @@ def fit(
     identity = identity or {}
     state = _read_state(folder, identity, model, optimizer) if folder else _State()
     saved = time.perf_counter()
-    bar = tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch")
-    with bar, _log(folder, state.epoch) as log:
+    with (
+        _log(folder, state.epoch) as log,
+        tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch") as bar,
+    ):
         while state.epoch < training.epochs and (training.patience is None or state.stalled < training.patience):
             started = time.perf_counter()
             loss = _step(model, loader, task, groups, optimizer)

@@ -1,0 +1,142 @@
+"""Every bundled checkpoint loads, and scores what the registry says."""
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zoo
+from zoo import registry, weights
+from zoo._files import resource
+from zoo.errors import CheckpointError, CheckpointNotFound, DatasetNotFound, GraphError, IntegrityError
+
+CHECKPOINTS = registry.list_checkpoints()
+
+
+def random_graph(in_feats: int, num_nodes: int = 12) -> Any:
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.randint(num_nodes, (2, 40), generator=generator)
+    return zoo.datasets.from_arrays(edges, torch.rand(num_nodes, in_feats, generator=generator))
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_checkpoint_scores_what_the_registry_says(name: str) -> None:
+    try:
+        evaluation = zoo.evaluate(name)
+    except DatasetNotFound as error:
+        pytest.skip(str(error))
+    assert evaluation.value == evaluation.recorded
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_checkpoint_answers_on_a_new_graph(name: str) -> None:
+    model = zoo.load(name)
+    graph = random_graph(model.in_feats)
+    logits = model(model.prepare(graph))
+    assert not model.training
+    assert logits.shape == (12, model.num_classes)
+    assert torch.isfinite(logits).all()
+    assert torch.equal(logits, zoo.load(name)(model.prepare(graph)))
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_checkpoint_takes_another_width_and_number_of_classes(name: str) -> None:
+    with pytest.warns(UserWarning, match="new and untrained: "):
+        model = zoo.load(name, in_feats=5, num_classes=3)
+    assert model(model.prepare(random_graph(5))).shape == (12, 3)
+    assert model.load_report is not None
+    trained = zoo.load(name).state_dict()
+    own = model.state_dict()
+    assert set(model.load_report.kept) | set(model.load_report.new) == own.keys()
+    for tensor in model.load_report.kept:
+        assert torch.equal(own[tensor], trained[tensor])
+    for tensor in model.load_report.new:
+        assert own[tensor].shape != trained[tensor].shape
+    assert any(tensor.startswith("head.") for tensor in model.load_report.new)
+
+
+def test_the_same_shapes_keep_everything() -> None:
+    model = zoo.load("gcn-csbm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = zoo.load("gcn-csbm", in_feats=model.in_feats, num_classes=model.num_classes)
+    assert same.load_report is not None
+    assert same.load_report.new == ()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of a bundled checkpoint."""
+    return Path(shutil.copytree(resource("pretrained") / "gcn-csbm", tmp_path / "gcn-csbm"))
+
+
+@pytest.mark.parametrize("position", [0, 8, 400, -1])
+def test_one_changed_byte_is_found(folder: Path, position: int) -> None:
+    content = bytearray((folder / weights.WEIGHTS).read_bytes())
+    content[position] ^= 1
+    (folder / weights.WEIGHTS).write_bytes(content)
+    with pytest.raises(IntegrityError, match="was changed: its sha256"):
+        weights.load_folder(folder, expected_sha256=registry.info("gcn-csbm").weights.sha256)
+
+
+@pytest.mark.parametrize("size", [0, 7, 100, 500])
+def test_a_truncated_file_is_found_without_a_digest_too(folder: Path, size: int) -> None:
+    content = (folder / weights.WEIGHTS).read_bytes()
+    (folder / weights.WEIGHTS).write_bytes(content[:size])
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
+        weights.load_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("", "is not JSON"),
+        ("[]", "does not describe a model"),
+        ("{}", "does not describe a model"),
+        ('{"method": "gnc"}', "unknown method 'gnc': did you mean gcn"),
+        ('{"method": "gcn"}', "in_feats"),
+        ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "width": 3}', "width"),
+        ('{"method": "gcn", "in_feats": 8, "num_classes": 3}', "does not fit GCN: head"),
+        ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "num_layers": 3}', "does not fit GCN: convs.1"),
+        ('{"method": "gcn", "in_feats": "8", "num_classes": 2}', "config.json"),
+        ('{"method": "gcn", "in_feats": 1e400, "num_classes": 2}', "config.json"),
+        ('{"method": "gcn", "in_feats": 1000000000000, "num_classes": 2}', "does not fit GCN: convs.0"),
+        ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "dropout": "a"}', "config.json"),
+        ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "transforms": ["os.system"]}', "unknown transform"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_one_clear_error(folder: Path, config: str, message: str) -> None:
+    (folder / weights.CONFIG).write_text(config)
+    with pytest.raises(CheckpointError, match=message):
+        weights.load_folder(folder)
+
+
+@pytest.mark.parametrize("file", [weights.CONFIG, weights.WEIGHTS])
+def test_a_missing_file_is_named(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    with pytest.raises(CheckpointError, match=f"cannot read .*{file}"):
+        weights.load_folder(folder)
+
+
+def test_a_checkpoint_that_is_nowhere_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("zoo.api.resource", lambda _: tmp_path)
+    with pytest.raises(CheckpointNotFound, match="neither bundled with this installation nor on the Hub"):
+        zoo.load("gcn-csbm")
+
+
+def test_a_wrong_feature_width_names_the_right_one() -> None:
+    model = zoo.load("gcn-csbm")
+    with pytest.raises(GraphError, match=r"feat has shape \(12, 5\), but this model and graph need \(12, 8\)"):
+        model(model.prepare(random_graph(5)))
+
+
+def test_predict_prepares_and_gives_probabilities() -> None:
+    graph = random_graph(8)
+    model = zoo.load("gcn-csbm")
+    prediction = zoo.predict("gcn-csbm", graph)
+    assert prediction.probabilities is not None
+    assert torch.equal(prediction.probabilities, model(model.prepare(graph)).softmax(1))
+    assert torch.equal(prediction.values, prediction.probabilities.argmax(1))

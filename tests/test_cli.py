@@ -1,0 +1,143 @@
+"""The command line: what it prints, and how it fails."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import zoo
+from zoo import registry
+from zoo.cli import main
+from zoo.demo import Line
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture
+def graph_file(tmp_path: Path) -> Path:
+    """The csbm graph as a user's folder of CSVs."""
+    graph = zoo.datasets.load("csbm", seed=0)
+    feat, label = graph.ndata["feat"], graph.ndata["label"]
+    part = {
+        node: name
+        for name in ("train", "val", "test")
+        for node in graph.ndata[f"{name}_mask"].nonzero().flatten().tolist()
+    }
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    header = ["id", *(f"f{i}" for i in range(8)), "label", "split"]
+    lines = [[i, *feat[i].tolist(), int(label[i]), part[i]] for i in range(100)]
+    (folder / "nodes.csv").write_text("\n".join(",".join(map(str, line)) for line in [header, *lines]) + "\n")
+    edges = torch.stack(graph.edges(), dim=1).tolist()
+    (folder / "edges.csv").write_text("src,dst\n" + "\n".join(f"{a},{b}" for a, b in edges) + "\n")
+    return folder
+
+
+def test_list_has_a_line_per_checkpoint() -> None:
+    result = run("list")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.output.splitlines()[2:]] == registry.list_checkpoints()
+    narrowed = run("list", "gcn-*", "--dataset", "csbm").output.splitlines()
+    assert [line.split()[0] for line in narrowed[2:]] == ["gcn-csbm"]
+
+
+def test_show_prints_the_entry_as_json() -> None:
+    shown = json.loads(run("show", "gcn-csbm").output)
+    assert shown["weights"]["sha256"] == registry.info("gcn-csbm").weights.sha256
+
+
+def test_eval_measures_the_recorded_score() -> None:
+    result = run("eval", "gcn-csbm", "cna-gcn-digits")
+    assert result.exit_code == 0
+    assert [line.split()[-1] for line in result.output.splitlines()[2:]] == ["yes", "yes"]
+
+
+def test_eval_fails_where_the_score_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.api.score", lambda *_: 12.5)
+    result = run("eval", "gcn-csbm")
+    assert result.exit_code == 1
+    assert "12.5000" in result.output and "NO" in result.output
+
+
+def test_predict_writes_a_line_per_node(graph_file: Path, tmp_path: Path) -> None:
+    result = run("predict", "gcn-csbm", str(graph_file))
+    assert result.exit_code == 0, result.output
+    lines = [line.split(",") for line in result.output.splitlines()]
+    assert lines[0] == ["node", "prediction", "p0", "p1"]
+    expected = zoo.predict("gcn-csbm", zoo.datasets.load("csbm", seed=0)).values
+    assert [int(line[1]) for line in lines[1:]] == expected.tolist()
+    assert run("predict", "gcn-csbm", str(graph_file), "--out", str(tmp_path / "out.csv")).output == ""
+    assert (tmp_path / "out.csv").read_text() == result.output
+
+
+def test_finetune_writes_a_checkpoint(graph_file: Path, tmp_path: Path) -> None:
+    result = run("finetune", "gcn-csbm", str(graph_file), "--out", str(tmp_path / "new"), "--epochs", "2")
+    assert result.exit_code == 0, result.output
+    assert zoo.load_folder(tmp_path / "new").method == "gcn"
+
+
+def test_train_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = run("train", "gcn-csbm", "--out", str(tmp_path))
+    assert "on validation" in first.stdout
+    assert run("train", "gcn-csbm", "--out", str(tmp_path)).stdout == first.stdout
+
+
+def test_reproduce_prints_the_verdict(tmp_path: Path) -> None:
+    folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    result = run("reproduce", "gcn-csbm", "--seeds", "2", *folders)
+    assert result.exit_code == 0
+    assert "(2)" in result.output and "no published value" in result.output
+    listed = run("reproduce").output
+    assert "table   planetoid" in listed and "recipe  cna-gcn-cora" in listed
+
+
+def test_verify_checks_every_checkpoint() -> None:
+    result = run("verify")
+    assert result.output.splitlines() == [f"ok  {name}" for name in registry.list_checkpoints()]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "gcn-csmb"],
+        ["show", "../x"],
+        ["eval", "gcn-csbm", "no-such"],
+        ["train", "no-such"],
+        ["train", "/no/such.toml"],
+        ["reproduce", "no-such"],
+        ["predict", "gcn-csbm", "/no/such.npz"],
+        ["finetune", "gcn-csbm", "/no/such", "--out", "/tmp"],
+        ["verify", "no-such"],
+        ["bundle", "no-such"],
+        ["train", "gcn-csbm", "--out", "/dev/null/folder"],
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("zoo: ") and result.stderr.count("\n") == 1
+
+
+def test_bundle_refuses_what_was_chosen_on_test_scores() -> None:
+    result = run("bundle", "cna-gcn-cora-best-test")
+    assert result.exit_code == 2
+    assert "selects on test scores" in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
+def test_the_demo_ends_with_measured_beside_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["cna-gcn-digits", "gcn-csbm"])
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 scores are the recorded ones to the last bit." in result.output
+
+
+def test_the_demo_fails_where_a_score_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.demo._score", lambda name: Line(name, 50.0, 49.0))
+    monkeypatch.setattr("zoo.demo._finetune", lambda: None)
+    assert run("demo").exit_code == 1

@@ -1,0 +1,48 @@
+"""A file is written whole or not at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from zoo._files import replacing, write_text
+from zoo.errors import ZooError
+
+
+def test_text_is_written_and_no_temporary_file_stays(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "file.txt", "content ± 1\n")
+    assert (tmp_path / "new" / "file.txt").read_text(encoding="utf-8") == "content ± 1\n"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file.txt"]
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "file") as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert (tmp_path / "file").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(ZooError, match=r"cannot write .*file: No space left"), replacing(tmp_path / "file") as temporary:
+        temporary.unlink()
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("new")
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ZooError, match=r"cannot write .*file/below"):
+        write_text(tmp_path / "file" / "below", "x")
+
+
+def test_the_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        write_text(tmp_path / "file", "x")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640

@@ -1,0 +1,40 @@
+"""Importing and listing are light."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import zoo",
+        "import zoo; zoo.list_checkpoints(); zoo.list_recipes(); zoo.datasets.list_datasets(); dir(zoo)",
+        "import sys; sys.argv = ['zoo', 'list']; from zoo.cli import main; main(standalone_mode=False)",
+    ],
+)
+def test_neither_torch_nor_dgl_is_imported(code: str) -> None:
+    check = "import sys; assert not {'torch', 'dgl', 'numpy', 'scipy', 'huggingface_hub'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", f"{code}; {check}"], check=True, capture_output=True)
+
+
+def test_every_public_name_is_there() -> None:
+    import zoo
+
+    for name in zoo.__all__:
+        assert getattr(zoo, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        _ = zoo.lode
+
+
+def test_functions_are_not_hidden_by_modules() -> None:
+    import importlib
+    import pkgutil
+
+    import zoo
+
+    for module in pkgutil.iter_modules(zoo.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"zoo.{module.name}")
+    assert all(callable(getattr(zoo, name)) for name in zoo.__all__ if name not in ("datasets", "models"))

@@ -1,0 +1,164 @@
+"""Every recipe and table that comes with the zoo, and what a wrong one is told."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zoo import datasets, models, reproduction
+from zoo.datasets import splits, transforms
+from zoo.errors import RecipeError, RecipeNotFound
+from zoo.training import recipe as recipes
+from zoo.training.tasks import METRICS, TASKS
+
+RECIPES = recipes.list_recipes()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_names_a_model_that_its_arguments_build(name: str) -> None:
+    recipe = recipes.find(name)
+    model = models.create(recipe.method, {"in_feats": 3, "num_classes": 2, **recipe.model})
+    assert model.paper == recipe.paper
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_names_data_that_exists(name: str) -> None:
+    recipe = recipes.find(name)
+    info = datasets.info(recipe.data.name)
+    assert recipe.protocol.metric in TASKS[info.task].metrics
+    assert set(recipe.data.transforms) <= set(transforms.TRANSFORMS)
+    if recipe.data.split is not None and recipe.data.split not in info.stored_splits:
+        assert splits.draw(recipe.data.split, torch.zeros(100, dtype=torch.int64), seed=0).test.any()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_stands_in_the_folder_of_its_method(name: str) -> None:
+    recipe = recipes.find(name)
+    assert recipes._path(name).parent.name == recipe.method
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_weak_selection_rule_says_so(name: str) -> None:
+    recipe = recipes.find(name)
+    assert recipe.protocol.select != "best-test" or ("best-test" in name and "weak" in recipe.note)
+
+
+def test_metrics_are_those_that_can_be_computed() -> None:
+    assert set(recipes.METRICS) == METRICS.keys()
+
+
+@pytest.mark.parametrize("name", reproduction.list_tables())
+def test_table_has_a_cell_for_every_place(name: str) -> None:
+    table = reproduction.find_table(name)
+    assert len({cell.name for cell in table.cells}) == len(table.cells) > 1
+
+
+SETTINGS: dict[str, Any] = {
+    "name": "mine",
+    "method": "gcn",
+    "paper": "arXiv:1609.02907",
+    "data": {"name": "digits"},
+    "training": {"epochs": 5, "lr": 0.01},
+    "protocol": {"metric": "accuracy"},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    settings = copy.deepcopy(SETTINGS)
+    *tables, key = path.split(".")
+    table = settings
+    for part in tables:
+        table = table.setdefault(part, {})
+    if value is None:
+        del table[key]
+    else:
+        table[key] = value
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("trainin", {}, "unknown key 'trainin': did you mean 'training'"),
+        ("training.learning_rate", 0.1, "unknown key 'training.learning_rate'"),
+        ("training.epochs", None, "training.epochs: is missing"),
+        ("data", None, "data: is missing"),
+        ("data", "cora", "data: must be a table"),
+        ("training.epochs", 5.0, "training.epochs: must be of type int, not float"),
+        ("training.epochs", True, "training.epochs: must be of type int, not bool"),
+        ("training.lr", "1e-3", "training.lr: must be of type float, not str"),
+        ("training.lr", float("nan"), "training.lr: must be positive"),
+        ("training.lr", -0.1, "training.lr: must be positive"),
+        ("training.weight_decay", -1.0, "training.weight_decay: must be 0 or more"),
+        ("training.clip_norm", 0.0, "training.clip_norm: must be positive"),
+        ("training.patience", 0, "training.patience: must be at least 1"),
+        ("training.epochs", 0, "training.epochs: must be at least 1"),
+        ("training.groups", {}, "training.groups: must be a list"),
+        ("training.groups", [{"lr": 0.1}], r"training.groups\[0\].parameters: is missing"),
+        ("protocol.metric", "f1", "protocol.metric: choose from accuracy"),
+        ("protocol.select", "best", "protocol.select: choose from best-val"),
+        ("protocol.seeds", 0, "protocol.seeds: must be at least 1"),
+        ("data.transforms", "add_self_loop", "data.transforms: must be a list"),
+        ("data.transforms", [1], r"data.transforms\[0\]: must be of type str"),
+        ("model.in_feats", 7, r"model.in_feats: comes from \[data\]"),
+        ("published.value", 80.0, "published.source: is missing"),
+    ],
+)
+def test_a_wrong_recipe_names_file_key_and_remedy(path: str, value: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=f"mine.toml: .*{message}"):
+        recipes.parse(changed(path, value), "mine.toml")
+
+
+def test_a_whole_number_is_a_float_too() -> None:
+    assert recipes.parse(changed("training.lr", 1), "mine.toml").training.lr == 1.0
+
+
+def test_a_recipe_of_ones_own_is_found_by_its_path(tmp_path: Path) -> None:
+    text = recipes._path("gcn-csbm").read_text().replace('"gcn-csbm"', '"mine"')
+    (tmp_path / "mine.toml").write_text(text)
+    assert recipes.find(str(tmp_path / "mine.toml")).digest() == recipes.find("gcn-csbm").digest()
+
+
+def test_name_and_file_name_must_agree(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(recipes._path("gcn-csbm").read_text())
+    with pytest.raises(RecipeError, match="must be the file's name"):
+        recipes.find(str(tmp_path / "other.toml"))
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe", b"name = 1\nname = 2"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(RecipeError, match=r"mine\.toml: cannot be read as TOML"):
+        recipes.find(str(tmp_path / "mine.toml"))
+
+
+def test_an_unknown_recipe_is_told_the_nearest() -> None:
+    with pytest.raises(RecipeNotFound, match=r"did you mean .*gcn-cora"):
+        recipes.find("gnc-cora")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("training.lr", 0.02),
+        ("data.split", "random-50-25-25"),
+        ("model.hidden", 8),
+        ("protocol.select", "last"),
+        ("training.groups", [{"parameters": "convs.*", "lr": 0.1}]),
+    ],
+)
+def test_whatever_decides_a_runs_bits_changes_the_digest(path: str, value: Any) -> None:
+    assert recipes.parse(changed(path, value), "").digest() != recipes.parse(SETTINGS, "").digest()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("protocol.seeds", 3), ("note", "x"), ("training.weight_decay", 0.0), ("diagnosis", "y")]
+)
+def test_what_does_not_decide_them_leaves_it(path: str, value: Any) -> None:
+    assert recipes.parse(changed(path, value), "").digest() == recipes.parse(SETTINGS, "").digest()
+
+
+def test_merge_lets_the_later_table_win() -> None:
+    assert recipes.merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}, {"d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}

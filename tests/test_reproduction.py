@@ -1,0 +1,181 @@
+"""Tables, verdicts, and results that are kept."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from zoo import reproduction
+from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
+from zoo.reproduction import judge, reproduce
+from zoo.training.recipe import Published, find
+
+
+def published(value: float, std: float | None = None, runs: int | None = None) -> Published:
+    return Published(value=value, std=std, runs=runs, source="a paper")
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "n", "paper", "verdict"),
+    [
+        (80.0, 0.1, 10, None, "no published value"),
+        (80.4, 0.0, 10, published(80.0), "reproduced"),  # half a point
+        (80.6, 0.1, 10, published(80.0), "close"),
+        (80.6, 1.0, 10, published(80.0), "reproduced"),  # 80.0 lies in 80.6 ± 2.262 · 1.0 / √10 = 80.6 ± 0.715
+        (80.8, 1.0, 10, published(80.0), "close"),
+        (80.8, 1.0, 10, published(80.0, 1.0, 10), "reproduced"),  # Welch: t = 1.79, p = 0.09
+        (80.8, 1.0, 10, published(80.0, 0.1, 100), "close"),  # Welch: t = 2.53, p = 0.03
+        (82.0, 0.1, 10, published(80.0), "close"),
+        (82.1, 0.1, 10, published(80.0), "higher"),
+        (77.9, 0.1, 10, published(80.0), "lower"),
+        (77.9, None, 1, published(80.0, 3.0), "lower"),  # one run has no deviation to test with
+        (77.9, None, 1, published(77.5), "reproduced"),
+    ],
+)
+def test_verdict(mean: float, std: float | None, n: int, paper: Published | None, verdict: str) -> None:
+    assert judge(mean, std, n, paper, "accuracy") == verdict
+
+
+def test_a_point_of_nmse_is_a_hundredth_of_the_published_value() -> None:
+    assert judge(0.5025, 0.0, 5, published(0.5), "nmse") == "reproduced"
+    assert judge(0.508, 0.0, 5, published(0.5), "nmse") == "close"
+    assert judge(0.52, 0.0, 5, published(0.5), "nmse") == "higher"
+
+
+def test_runs_are_kept_and_not_repeated(tmp_path: Path) -> None:
+    results, runs = tmp_path / "results", tmp_path / "runs"
+    (first,) = reproduce("gcn-csbm", seeds=2, results=results, runs=runs)
+    text = (results / "gcn-csbm.csv").read_text()
+    assert [row.seed for row in first.rows] == [0, 1]
+    assert first.mean == sum(row.test for row in first.rows) / 2
+    (again,) = reproduce("gcn-csbm", seeds=2, results=results, runs=runs)
+    assert again == first
+    assert (results / "gcn-csbm.csv").read_text() == text
+    (more,) = reproduce("gcn-csbm", seeds=3, results=results, runs=runs)
+    assert (results / "gcn-csbm.csv").read_text().startswith(text)
+    assert len(more.rows) == 3
+
+
+def test_processes_side_by_side_give_the_same_runs(tmp_path: Path) -> None:
+    (alone,) = reproduce("gcn-csbm", seeds=2, results=tmp_path / "a", runs=tmp_path / "runs-a")
+    (together,) = reproduce("gcn-csbm", seeds=2, jobs=2, results=tmp_path / "b", runs=tmp_path / "runs-b")
+    assert [(row.seed, row.val, row.test, row.epoch) for row in alone.rows] == [
+        (row.seed, row.val, row.test, row.epoch) for row in together.rows
+    ]
+    for seed in range(2):
+        files = [
+            reproduction.run_folder(tmp_path / f"runs-{side}", find("gcn-csbm"), seed) / "model.safetensors"
+            for side in "ab"
+        ]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_data_out_of_reach_is_not_run_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise DatasetNotFound("nowhere to be found")
+
+    monkeypatch.setattr("zoo.datasets.loading.load", absent)
+    (result,) = reproduce("gcn-cora", seeds=1, results=tmp_path, runs=tmp_path)
+    assert (result.verdict, result.reason, result.mean) == ("not run", "nowhere to be found", None)
+    assert not (tmp_path / "gcn-cora.csv").exists()
+
+
+def test_a_recipe_that_has_changed_does_not_take_old_runs(tmp_path: Path) -> None:
+    reproduce("gcn-csbm", seeds=1, results=tmp_path, runs=tmp_path)
+    path = tmp_path / "gcn-csbm.csv"
+    path.write_text(path.read_text().replace(find("gcn-csbm").digest(), "0" * 16))
+    (result,) = reproduce("gcn-csbm", seeds=1, results=tmp_path, runs=tmp_path)
+    assert len(result.rows) == 1
+    assert "0" * 16 not in path.read_text()
+
+
+@pytest.mark.parametrize("line", ["half,a,line", "a,b,c,x,accuracy,1,1,1,1,1,1,1,1", "a,b,c,0,accuracy,one,1,1,1,1,1,1,1"])
+def test_a_broken_line_of_results_is_named(tmp_path: Path, line: str) -> None:
+    reproduce("gcn-csbm", seeds=1, results=tmp_path, runs=tmp_path)
+    path = tmp_path / "gcn-csbm.csv"
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(ZooError, match=r"gcn-csbm\.csv, line 3 is not a run"):
+        reproduction.read_results(path)
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the zoo's tables."""
+    monkeypatch.setattr(reproduction, "_table_folder", lambda: tmp_path)
+    return tmp_path
+
+
+TABLE = """
+title = "Depth and width"
+base = "{row}-csbm"
+rows = ["gcn"]
+columns = ["shallow", "deep"]
+[row.gcn.model]
+hidden = 8
+[column.deep]
+model = {num_layers = 4, hidden = 4}
+[cell."gcn/deep"]
+training.epochs = 7
+"""
+
+
+def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
+    (tables / "depth.toml").write_text(TABLE)
+    shallow, deep = reproduction.find_table("depth").cells
+    base = find("gcn-csbm")
+    assert (shallow.name, deep.name) == ("gcn/shallow", "gcn/deep")
+    assert shallow.recipe.model == {**base.model, "hidden": 8}
+    assert deep.recipe.model == {**base.model, "hidden": 4, "num_layers": 4}
+    assert (shallow.recipe.training.epochs, deep.recipe.training.epochs) == (base.training.epochs, 7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title =", "titel =", "'titel' is unknown"),
+        ('rows = ["gcn"]', 'rows = "gcn"', "'rows' is unknown or of a wrong type"),
+        ('rows = ["gcn"]\n', "", "rows missing"),
+        ("[column.deep]", "[column.depe]", "overrides for column depe"),
+        ('"gcn/deep"', '"gat/deep"', "overrides for cell gat/deep"),
+        ("num_layers = 4", "in_feats = 4", "model.in_feats"),
+        ("training.epochs = 7", "training.epochs = 0", "gcn/deep: training.epochs: must be at least 1"),
+    ],
+)
+def test_a_wrong_table_is_one_clear_error(tables: Path, old: str, new: str, message: str) -> None:
+    assert old in TABLE
+    (tables / "depth.toml").write_text(TABLE.replace(old, new))
+    with pytest.raises(RecipeError, match=message):
+        reproduction.find_table("depth")
+
+
+def test_cells_can_be_chosen(tables: Path, tmp_path: Path) -> None:
+    (tables / "depth.toml").write_text(TABLE)
+    (result,) = reproduce("depth", cells="deep", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
+    assert result.cell.name == "gcn/deep"
+    assert math.isfinite(result.mean or math.nan)
+    with pytest.raises(RecipeNotFound, match="has no cell like 'deeep': gcn/shallow, gcn/deep"):
+        reproduce("depth", cells="deeep")
+
+
+def test_an_unknown_table_is_told_the_nearest() -> None:
+    with pytest.raises(RecipeNotFound, match="did you mean planetoid"):
+        reproduction.find_table("planetiod")
+
+
+def test_results_are_made_by_the_recipes_as_they_are() -> None:
+    results = Path(__file__).parent.parent / "results"
+    for path in results.glob("*.csv"):
+        digests = {(cell.name, cell.recipe.digest()) for cell in reproduction.find_table(path.stem).cells}
+        rows = reproduction.read_results(path)
+        assert rows, path
+        assert {(row.cell, row.digest) for row in rows} <= digests, path
+        assert len({(row.cell, row.seed) for row in rows}) == len(rows), path
+
+
+def test_a_cell_has_all_its_seeds_or_is_not_run() -> None:
+    results = Path(__file__).parent.parent / "results"
+    for name in reproduction.list_tables():
+        rows = reproduction.read_results(results / f"{name}.csv")
+        assert rows, name
+        for cell in reproduction.find_table(name).cells:
+            assert sum(row.cell == cell.name for row in rows) in (0, cell.recipe.protocol.seeds), cell.name

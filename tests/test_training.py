@@ -1,0 +1,291 @@
+"""The loop: same seed, same bits; selection; groups; and a run that goes on after a kill."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import zoo
+from zoo import models
+from zoo._files import resource
+from zoo.datasets import GraphDataset
+from zoo.errors import GraphError, RecipeError, ZooError
+from zoo.training import loop, tasks
+from zoo.training.loaders import describe, make_loader
+from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find, find_settings, merge, parse
+
+
+def small(**overrides: Any) -> Recipe:
+    """Fifteen epochs of GCN on csbm."""
+    return parse(merge(find_settings("gcn-csbm"), {"training": {"epochs": 15}}, overrides), "small")
+
+
+def tensors(run: loop.Run) -> dict[str, Tensor]:
+    return run.model.state_dict()
+
+
+def assert_same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.parametrize(
+    "recipe", [small(), parse(merge(find_settings("cna-gcn-digits"), {"training": {"epochs": 3}}), "")]
+)
+def test_the_same_seed_gives_the_same_bits(recipe: Recipe) -> None:
+    first, second = zoo.train(recipe, 1), zoo.train(recipe, 1)
+    assert_same_bits(tensors(first), tensors(second))
+    assert (first.val, first.test, first.epoch) == (second.val, second.test, second.epoch)
+
+
+def test_another_seed_gives_other_bits() -> None:
+    first, second = zoo.train(small(), 1), zoo.train(small(), 2)
+    assert not torch.equal(first.model.head.bias, second.model.head.bias)  # type: ignore[arg-type]
+
+
+def test_the_users_generator_and_threads_stay_as_they_were() -> None:
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    zoo.train(small(), 0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_log_has_a_line_per_epoch_and_the_folder_a_checkpoint(tmp_path: Path) -> None:
+    run = zoo.train(small(), 0, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / loop.LOG).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 16))
+    assert lines[run.epoch - 1]["test"] == run.test
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [loop.LOG, loop.RESULT, "config.json", "model.safetensors"]
+    )
+    assert_same_bits(zoo.load_folder(tmp_path).state_dict(), tensors(run))
+
+
+def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
+    first = zoo.train(small(), 0, tmp_path)
+    (tmp_path / loop.LOG).unlink()
+    second = zoo.train(small(), 0, tmp_path)
+    assert not (tmp_path / loop.LOG).exists()
+    assert_same_bits(tensors(first), tensors(second))
+    assert (first.val, first.test, first.seconds) == (second.val, second.test, second.seconds)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    zoo.train(small(), 0, tmp_path)
+    with pytest.raises(RecipeError, match="belongs to another run"):
+        zoo.train(small(), 1, tmp_path)
+
+
+@pytest.mark.parametrize("file", [loop.STATE, loop.RESULT])
+def test_a_broken_file_of_a_run_is_named(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_bytes(b"not this")
+    with pytest.raises(ZooError, match=f"{file} is not .*: delete it to start anew"):
+        zoo.train(small(), 0, tmp_path)
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import zoo
+from zoo.training.recipe import find
+zoo.train(find(sys.argv[1]), 3, Path(sys.argv[2]), save_every=0)
+"""
+
+
+def lines_in(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
+    text = (resource("recipes") / "cna" / "cna-gcn-digits.toml").read_text()
+    for old, new in [('"cna-gcn-digits"', '"mine"'), ("epochs = 150", "epochs = 60"), ("hidden = 64", "hidden = 8")]:
+        assert old in text
+        text = text.replace(old, new)
+    (tmp_path / "mine.toml").write_text(text)
+    recipe = find(str(tmp_path / "mine.toml"))
+    whole = zoo.train(recipe, 3)
+    folder, log = tmp_path / "run", tmp_path / "run" / loop.LOG
+    moments = random.Random(0)
+    for target in (moments.randrange(1, 20), moments.randrange(20, 55)):
+        process = subprocess.Popen([sys.executable, "-c", TRAIN, str(tmp_path / "mine.toml"), str(folder)])
+        while lines_in(log) < target and process.poll() is None:
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    resumed = zoo.train(recipe, 3, folder)
+    assert_same_bits(tensors(resumed), tensors(whole))
+    assert (resumed.val, resumed.test, resumed.epoch) == (whole.val, whole.test, whole.epoch)
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(1, 61))
+
+
+def scores_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / loop.LOG).read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("select", "key"),
+    [
+        ("best-val", lambda line: (line["val"], -line["val_loss"])),
+        ("best-val-loss", lambda line: -line["val_loss"]),
+        ("best-test", lambda line: line["test"]),
+        ("last", lambda line: line["epoch"]),
+    ],
+)
+def test_the_selected_epoch_is_the_one_the_rule_names(tmp_path: Path, select: str, key: Any) -> None:
+    run = zoo.train(small(protocol={"select": select}), 0, tmp_path)
+    best = max(scores_of(tmp_path), key=key)
+    assert (run.epoch, run.val, run.test) == (best["epoch"], best["val"], best["test"])
+
+
+@pytest.mark.parametrize("select", ["best-val", "best-val-loss"])
+def test_test_labels_decide_nothing(select: str) -> None:
+    recipe = small(protocol={"select": select})
+    graph = zoo.datasets.load("csbm", seed=0)
+    runs = []
+    for labels in (graph.ndata["label"], torch.where(graph.ndata["test_mask"], 0, graph.ndata["label"])):
+        graph.ndata["label"] = labels
+        with loop.seeded(0):
+            model = models.create("gcn", {"in_feats": 8, "num_classes": 2})
+            runs.append(loop.fit(
+                model, make_loader(graph, model, None), describe(graph)[0], recipe.training, recipe.protocol
+            ))
+    assert_same_bits(tensors(runs[0]), tensors(runs[1]))
+
+
+def test_patience_stops_after_epochs_without_progress(tmp_path: Path) -> None:
+    run = zoo.train(small(training={"epochs": 500, "patience": 5, "lr": 0.5}), 0, tmp_path)
+    scores = scores_of(tmp_path)
+    assert run.epochs == len(scores) < 500
+    best_val, best_loss = max(line["val"] for line in scores), min(line["val_loss"] for line in scores)
+    assert all(line["val"] < best_val and line["val_loss"] > best_loss for line in scores[-5:])
+
+
+def test_groups_change_only_what_they_name() -> None:
+    recipe = small(training={"groups": [{"parameters": "convs.*", "lr": 1e-30}]}, protocol={"select": "last"})
+    data = zoo.datasets.load("csbm", seed=0)
+    model = models.create("gcn", {"in_feats": 8, "num_classes": 2})
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loop.fit(model, make_loader(data, model, None), describe(data)[0], recipe.training, recipe.protocol)
+    moved = {name: float((tensor - before[name]).abs().max()) for name, tensor in model.state_dict().items()}
+    assert all((distance < 1e-25) == name.startswith("convs.") for name, distance in moved.items()), moved
+
+
+def test_a_pattern_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(RecipeError, match=r"no trained parameter matches 'activation\.\*'; there are convs"):
+        zoo.train(small(training={"groups": [{"parameters": "activation.*"}]}), 0)
+
+
+def test_clipping_bounds_each_groups_gradient() -> None:
+    data = zoo.datasets.load("csbm", seed=0)
+    model = models.create("gcn", {"in_feats": 8, "num_classes": 2})
+    training = TrainingSpec(
+        epochs=1, lr=1.0, groups=(ParameterGroup(parameters="head.*", clip_norm=1e-3),)
+    )
+    loop.fit(model, make_loader(data, model, None), describe(data)[0], training, Protocol(metric="accuracy"))
+    norms = {
+        part: torch.cat([p.grad.flatten() for name, p in model.named_parameters() if name.startswith(part)]).norm()  # type: ignore[union-attr]
+        for part in ("head", "convs")
+    }
+    assert norms["head"] == pytest.approx(1e-3, rel=1e-3)
+    assert norms["convs"] > 1e-2
+
+
+def graph_set(num_graphs: int = 30) -> GraphDataset:
+    """Rings and paths, which a GCN that sums over nodes can tell apart."""
+    graphs = []
+    for i in range(num_graphs):
+        n = 5 + i % 4
+        ring = torch.stack([torch.arange(n), (torch.arange(n) + 1) % n])
+        edges = ring if i % 2 else ring[:, :-1]
+        graphs.append(zoo.datasets.from_arrays(edges, torch.ones(n, 1), num_nodes=n))
+    part = torch.arange(num_graphs) // 2 % 3
+    return GraphDataset(
+        name="rings",
+        graphs=graphs,
+        labels=torch.arange(num_graphs) % 2,
+        num_classes=2,
+        train_mask=part == 0,
+        val_mask=part == 1,
+        test_mask=part == 2,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_sets_of_graphs_are_learnt_in_batches(batch_size: int | None) -> None:
+    data = graph_set()
+    task, in_feats, num_classes = describe(data)
+    assert (task.name, in_feats, num_classes) == ("graph-classification", 1, 2)
+    with loop.seeded(0):
+        model = models.create("gcn", {
+            "in_feats": 1, "num_classes": 2, "hidden": 32, "readout": "max", "dropout": 0.0,
+        })
+        loader = make_loader(data, model, batch_size)
+        training = TrainingSpec(epochs=150, lr=0.01)
+        run = loop.fit(model, loader, task, training, Protocol(metric="accuracy"))
+    assert run.test > 80
+
+
+def test_regression_is_learnt() -> None:
+    data = zoo.datasets.load("csbm", seed=0)
+    data.ndata["label"] = data.ndata["feat"].mean(1) + 5
+    task, in_feats, outputs = describe(data)
+    assert (task.name, outputs) == ("node-regression", 1)
+    with loop.seeded(0):
+        model = models.create("sage", {"in_feats": in_feats, "num_classes": 1, "dropout": 0.0, "hidden": 32})
+        training = TrainingSpec(epochs=300, lr=0.01)
+        run = loop.fit(model, make_loader(data, model, None), task, training, Protocol(metric="nmse"))
+    labels = data.ndata["label"][data.ndata["test_mask"]]
+    assert run.test < 0.5 * float(labels.var() / labels.mean())
+
+
+def test_a_metric_of_another_task_is_an_error() -> None:
+    with pytest.raises(RecipeError, match="metric 'nmse' is not for node-classification"):
+        zoo.train(small(protocol={"metric": "nmse"}), 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train_mask", torch.zeros(100, dtype=torch.bool), "the train mask is empty"),
+        ("test_mask", torch.zeros(100, dtype=torch.bool), "the test mask is empty"),
+        ("label", None, "the graph lacks ndata label"),
+        ("label", -torch.ones(100, dtype=torch.int64), "negative class"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_an_error(key: str, value: Tensor | None, message: str) -> None:
+    graph = zoo.datasets.load("csbm")
+    if value is None:
+        del graph.ndata[key]
+    else:
+        graph.ndata[key] = value
+    with pytest.raises(GraphError, match=message):
+        describe(graph)
+
+
+def test_metrics_agree_with_a_direct_computation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(50, 2, generator=generator), torch.randint(2, (50,), generator=generator)
+    right = sum(int(row.argmax()) == int(label) for row, label in zip(logits, labels, strict=True))
+    assert tasks.measure("accuracy", logits, labels) == 100 * right / 50
+    margin = logits[:, 1] - logits[:, 0]
+    pairs = [(a > b).item() for a in margin[labels == 1] for b in margin[labels == 0]]
+    assert tasks.measure("roc-auc", logits, labels) == pytest.approx(100 * sum(pairs) / len(pairs))
+    targets = torch.rand(50, generator=generator)
+    errors = [(float(row[0]) - float(target)) ** 2 for row, target in zip(logits, targets, strict=True)]
+    expected = sum(errors) / 50 / float(targets.mean())
+    assert tasks.measure("nmse", logits[:, :1], targets) == pytest.approx(expected, rel=1e-5)
+
+
+def test_roc_auc_is_for_two_classes() -> None:
+    with pytest.raises(RecipeError, match="roc-auc is for two classes, not 3"):
+        tasks.measure("roc-auc", torch.zeros(2, 3), torch.tensor([0, 1]))
