@@ -1,5 +1,6 @@
 """ZooModel: what every model of the zoo has in common."""
 
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,19 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
     method: ClassVar[str]
     paper: ClassVar[str]
     head: nn.Module
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "ZooModel":
+        """Refuses an argument that config.json cannot hold: the model would come back without it."""
+        given = {**dict(zip(("in_feats", "num_classes"), args, strict=False)), **kwargs}
+        for name, value in given.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise ConfigError(
+                    f"{name} is of type {type(value).__name__}, but config.json holds plain numbers, strings and "
+                    "lists: convert it first, for example with int()"
+                ) from None
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(
         self, in_feats: int, num_classes: int, *, readout: str | None = None, transforms: Sequence[str] = ()

@@ -88,6 +88,8 @@ class ClusterNormalizeActivate(nn.Module):
             raise ConfigError(f"num_clusters must be at least 1, got {num_clusters}")
         if refit_every is not None and refit_every < 1:
             raise ConfigError(f"refit_every must be at least 1 or None, got {refit_every}")
+        if refit_threshold is not None and refit_threshold < 0:
+            raise ConfigError(f"refit_threshold must not be negative, got {refit_threshold}")
         self.num_clusters, self.distance = num_clusters, distance
         self.refit_every, self.refit_threshold = refit_every, refit_threshold
         self.register_buffer("centroids", torch.zeros(num_clusters, width))
@@ -97,8 +99,7 @@ class ClusterNormalizeActivate(nn.Module):
         if norm != "none":
             self.norm = RowNorm() if norm == "row" else ClusterNorm(num_clusters, width, running=running_norm)
         if activation == "rational":
-            first, second = degrees
-            self.activate: nn.Module | None = Rational(num_clusters, degrees=(first, second), version=version)
+            self.activate: nn.Module | None = Rational(num_clusters, degrees=degrees, version=version)
         else:
             self.activate = nn.ReLU() if activation == "relu" else None
 
@@ -193,7 +194,7 @@ class CNA(ZooModel):
             raise ConfigError("a readout needs linear_ends=true: the last convolution cannot see pooled graphs")
         self.conv, self.hidden, self.linear_ends = conv, hidden, linear_ends
         self.encoder = Linear(in_feats, hidden) if linear_ends else None
-        num_hidden = self.num_hidden(num_layers + linear_ends) if readout is None else self.num_hidden(num_layers)
+        num_hidden = self.num_hidden(num_layers, head_apart=linear_ends)
         widths = [hidden if linear_ends else in_feats] + [hidden] * num_hidden
         self.convs = nn.ModuleList(make_conv(conv, widths[i], widths[i + 1]) for i in range(num_hidden))
         self.activations = nn.ModuleList(

@@ -81,7 +81,7 @@ def relu_coefficients(degrees: Sequence[int] = (5, 4), version: str = "A") -> tu
 def _fit_relu(numerator: np.ndarray, denominator: np.ndarray, version: str) -> tuple[np.ndarray, np.ndarray]:
     from scipy.optimize import least_squares
 
-    x = torch.linspace(-3, 3, 301, dtype=torch.float64).unsqueeze(1)
+    x = torch.linspace(-3, 3, 301, dtype=torch.float64, device="cpu").unsqueeze(1)
 
     def error(coefficients: np.ndarray) -> np.ndarray:
         a, b = (torch.from_numpy(part).unsqueeze(0) for part in np.split(coefficients, [len(numerator)]))
@@ -215,7 +215,7 @@ class Rational(nn.Module):
         if self.version == "D" and self.training:
             numerator, denominator = _jitter(numerator), _jitter(denominator)
         arguments = (x, numerator, denominator, clusters, self.version)
-        result: Tensor = _RationalFunction.apply(*arguments)  # type: ignore[no-untyped-call]
+        result: Tensor = _RationalFunction.apply(*arguments)
         return result
 
     def extra_repr(self) -> str:

@@ -143,7 +143,7 @@ class Linear(nn.Module):
         """See the class."""
         if isinstance(feat, Tensor):
             return nn.functional.linear(feat, self.weight, self.bias)
-        product: Tensor = _SparseProduct.apply(feat, self.weight)  # type: ignore[no-untyped-call]
+        product: Tensor = _SparseProduct.apply(feat, self.weight)
         return product if self.bias is None else product + self.bias
 
     def extra_repr(self) -> str:
