@@ -9,6 +9,7 @@ import click
 
 from zoo import registry
 from zoo.errors import DGLImportError, ZooError
+from zoo.report import spread
 
 __all__ = ["main"]
 
@@ -41,14 +42,6 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _spread(mean: float | None, std: float | None, n: int | None = None) -> str:
-    """`93.66 ± 0.48`, as far as known."""
-    if mean is None:
-        return "–"
-    text = f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
-    return text if n is None else f"{text} ({n})"
-
-
 @main.command("list")
 @click.argument("pattern", default="*")
 @click.option("--dataset", help="Only those trained on this data set.")
@@ -66,8 +59,8 @@ def list_(pattern: str, **filters: str | None) -> None:
                 entry.split,
                 f"{entry.params:,}",
                 f"{entry.score.value:.2f}",
-                _spread(entry.runs.mean, entry.runs.std, entry.runs.n),
-                _spread(entry.published.value, entry.published.std) if entry.published else "–",
+                spread(entry.runs.mean, entry.runs.std, entry.runs.n),
+                spread(entry.published.value, entry.published.std) if entry.published else "–",
                 entry.verdict,
             ]
             for entry in entries
@@ -186,8 +179,8 @@ def reproduce(name: str | None, **options: Any) -> None:
         published = result.cell.recipe.published
         rows.append([
             result.cell.name,
-            _spread(result.mean, result.std, len(result.rows)),
-            _spread(published.value, published.std) if published else "–",
+            spread(result.mean, result.std, len(result.rows)),
+            spread(published.value, published.std) if published else "–",
             result.verdict,
             result.reason,
         ])
@@ -217,6 +210,18 @@ def bundle(names: tuple[str, ...], **options: Any) -> None:
     for name in names:
         entry = bundle(name, **options)
         click.echo(f"{name}: seed {entry.score.seed}, {entry.score.metric} {entry.score.value:.2f}, {entry.verdict}")
+
+
+@main.command()
+@_results
+@click.option("--docs", type=click.Path(path_type=Path), default="docs", show_default=True)
+@click.option("--readme", type=click.Path(path_type=Path), default="README.md", show_default=True)
+def report(**options: Path) -> None:
+    """For maintainers: makes the result pages and the README's list of checkpoints."""
+    from zoo.report import write_pages
+
+    for path in write_pages(**options):
+        click.echo(path)
 
 
 @main.command()

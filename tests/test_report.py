@@ -1,0 +1,51 @@
+"""Pages are made from results, and those that are committed are the ones that would be made now."""
+
+from pathlib import Path
+
+import pytest
+
+from zoo import registry
+from zoo.errors import ZooError
+from zoo.report import BEGIN, END, checkpoint_table, markdown_table, spread, write_pages
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_committed_pages_are_up_to_date(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    written = write_pages(ROOT / "results", tmp_path / "docs", tmp_path / "README.md")
+    assert len(written) >= 4
+    for path in written:
+        committed = ROOT / path.relative_to(tmp_path)
+        assert committed.read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), f"run `zoo report`: {committed}"
+
+
+def test_no_page_is_left_over(tmp_path: Path) -> None:
+    made = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
+    assert made == {path.stem for path in (ROOT / "results").glob("*.csv")} & made
+    assert made
+
+
+def test_every_checkpoint_has_a_line() -> None:
+    lines = checkpoint_table(registry.read().values()).splitlines()[2:]
+    assert [line.split("`")[1] for line in lines] == registry.list_checkpoints()
+
+
+def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(f"{BEGIN}\n")
+    with pytest.raises(ZooError, match="lacks the lines"):
+        write_pages(tmp_path, tmp_path, tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == f"{BEGIN}\n"
+    assert END not in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [((None, None), "–"), ((80.0, None), "80.00"), ((80.004, 0.126), "80.00 ± 0.13"), ((80.0, 1.0, 10), "80.00 ± 1.00 (10)")],
+)
+def test_spread(arguments: tuple[float | None, ...], text: str) -> None:
+    assert spread(*arguments) == text  # type: ignore[arg-type]
+
+
+def test_a_bar_does_not_break_a_table() -> None:
+    assert markdown_table(["a"], [["x|y"]]) == "| a |\n| --- |\n| x\\|y |"

@@ -1,0 +1,145 @@
+"""From results to Markdown: a page per table, and the list of checkpoints. The pages in docs/ are made by `zoo report`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from zoo import registry
+from zoo._files import write_text
+from zoo.datasets.catalog import info, list_datasets
+from zoo.errors import ZooError
+from zoo.registry import Checkpoint
+from zoo.reproduction import CellResult, Table, find_table, list_tables, read_results, summarise
+
+__all__ = ["checkpoint_table", "table_page", "write_pages"]
+
+BEGIN, END = "<!-- checkpoints: made by `zoo report` -->", "<!-- end of checkpoints -->"
+
+HOW_TO_READ = """\
+Mean ± unbiased standard deviation over n seeds, beside the published number, and a verdict: **reproduced** (the
+published value lies in our 95 % confidence interval, or Welch's test from the summaries gives p ≥ 0.05, or they differ
+by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. Nothing was tuned on test
+scores."""
+
+
+ABOUT_DATASETS = """\
+`zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
+from their public origin; each is checked against its sha256 on every load. *Edges*: distinct undirected edges without
+self-loops, for a directed set its arcs. One class: regression. Every set has `random-a-b-c` and `index-a-b-c` splits
+too, and those with classes `class-a-b-c` (per cent of train, validation, test; `zoo.datasets.splits` defines them)."""
+
+
+def spread(mean: float | None, std: float | None, n: int | None = None) -> str:
+    """`93.66 ± 0.48 (10)`, as far as known."""
+    if mean is None:
+        return "–"
+    text = f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    return text if n is None else f"{text} ({n})"
+
+
+def markdown_table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def checkpoint_table(entries: Iterable[Checkpoint]) -> str:
+    """The registry as a Markdown table."""
+    return markdown_table(
+        ["checkpoint", "data set, split", "parameters", "this file", "all seeds (n)", "published", "verdict"],
+        [
+            [
+                f"`{entry.name}`",
+                f"{entry.dataset}, {entry.split}",
+                f"{entry.params:,}",
+                f"{entry.score.value:.2f}",
+                spread(entry.runs.mean, entry.runs.std, entry.runs.n),
+                spread(entry.published.value, entry.published.std) if entry.published else "–",
+                entry.verdict,
+            ]
+            for entry in entries
+        ],
+    )
+
+
+def table_page(table: Table, results: list[CellResult]) -> str:
+    """A page with a table's cells, their notes and diagnoses, and the command that makes them."""
+    rows = [
+        [
+            result.cell.row,
+            result.cell.column,
+            spread(result.mean, result.std, len(result.rows)),
+            spread(result.cell.recipe.published.value, result.cell.recipe.published.std)
+            if result.cell.recipe.published
+            else "–",
+            result.verdict,
+            f"`{result.cell.recipe.name}`",
+        ]
+        for result in results
+    ]
+    remarks = [
+        f"- **{result.cell.name}.** {text}"
+        for result in results
+        for text in (result.cell.recipe.note, result.reason)
+        if text
+    ]
+    sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
+    parts = [
+        f"# {table.title}",
+        f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
+        HOW_TO_READ,
+        markdown_table(["row", "column", "measured (n)", "published", "verdict", "recipe"], rows),
+        "## Remarks\n\n" + "\n".join(remarks) if remarks else "",
+        "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def dataset_page() -> str:
+    """The catalogue of data sets as a page."""
+    rows = [
+        [
+            f"`{about.name}`",
+            about.task.replace("-", " "),
+            f"{about.num_graphs:,}",
+            f"{about.num_nodes:,}",
+            "drawn" if about.num_edges is None else f"{about.num_edges:,}",
+            f"{about.in_feats:,}",
+            str(about.num_classes),
+            ", ".join([about.default_split, *(split for split in about.stored_splits if split != about.default_split)]),
+            about.source,
+        ]
+        for about in map(info, list_datasets())
+    ]
+    header = ["name", "task", "graphs", "nodes", "edges", "features", "classes", "stored splits, default first", "source"]
+    return f"# Data sets\n\n{ABOUT_DATASETS}\n\n{markdown_table(header, rows)}\n"
+
+
+def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
+    """Writes docs/datasets.md, docs/results/<table>.md for tables with results, and the README's list of checkpoints.
+
+    Args:
+        results: Folder of the results.
+        docs: Folder of the documentation.
+        readme: File with the two lines between which the list stands.
+
+    Returns:
+        The written files.
+
+    Raises:
+        ZooError: The README lacks the lines, or a file cannot be written.
+    """
+    written = [docs / "datasets.md"]
+    write_text(written[0], dataset_page())
+    for name in list_tables():
+        if rows := read_results(results / f"{name}.csv"):
+            table = find_table(name)
+            written.append(docs / "results" / f"{name}.md")
+            write_text(written[-1], table_page(table, [summarise(cell, rows) for cell in table.cells]))
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ZooError(f"{readme} lacks the lines {BEGIN} and {END}")
+    head, _, rest = text.partition(BEGIN)
+    tail = rest.partition(END)[2]
+    listed = checkpoint_table(registry.read().values())
+    write_text(readme, f"{head}{BEGIN}\n{listed}\n{END}{tail}")
+    return [*written, readme]
