@@ -145,15 +145,20 @@ def test_a_given_feat_stands_in_for_the_graphs_own_and_gets_a_gradient(method: s
 
 
 @every_method
-@pytest.mark.parametrize("readout", [None, "mean"])
+@pytest.mark.parametrize("readout", [None, *READOUTS])
 def test_encode_layers_and_head_make_up_forward(method: str, readout: str | None) -> None:
     batch = dgl.batch([make_graph(8), make_graph(6)])
     model = make_trained(method, batch, readout=readout)
     layers, code = model.layers(batch), model.encode(batch)
     assert all(layer.shape[0] == 14 for layer in layers)
-    assert len({layer.shape[1] for layer in layers[:1]} | {code.shape[1]}) == 1
-    expected = torch.stack([part.mean(0) for part in layers[-1].split([8, 6])]) if readout else layers[-1]
-    torch.testing.assert_close(code, expected)
+    parts = layers[-1].split([8, 6])
+    expected = {
+        None: layers[-1],
+        "mean": torch.stack([part.mean(0) for part in parts]),
+        "sum": torch.stack([part.sum(0) for part in parts]),
+        "max": torch.stack([part.amax(0) for part in parts]),
+    }
+    torch.testing.assert_close(code, expected[readout])
     torch.testing.assert_close(model.head(batch, code), model(batch), rtol=0, atol=0)
 
 
@@ -290,7 +295,7 @@ def other_value(name: str, default: Any) -> Any:
         return not default
     if isinstance(default, int):
         return default + 1
-    return default / 2 if isinstance(default, float) else default
+    return (default / 2 or 0.25) if isinstance(default, float) else default
 
 
 def other_arguments(method: str) -> dict[str, Any]:

@@ -36,7 +36,6 @@ class SparseFeatures:
     order: Tensor
 
     @staticmethod
-    @torch.inference_mode(False)  # the result is remembered and may have a part in a gradient later
     def from_dense(feat: Tensor) -> "SparseFeatures":
         """Compresses a dense (num_nodes, in_feats) matrix."""
         rows, columns = feat.nonzero(as_tuple=True)
