@@ -1,0 +1,1 @@
+"""What representations tell about a model: oversmoothing metrics (`zoo.analysis.oversmoothing`)."""
