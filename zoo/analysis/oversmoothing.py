@@ -109,8 +109,8 @@ def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
     Args:
         graph: Homogeneous graph of n nodes.
         feat: (n, d).
-        pairs: `"all"`: T(i) are all other nodes; `"neighbors"`: N(i) without i; `"remote"`: all that remain, as in CNA's
-            code. Chen et al. count hops instead, and leave out nodes that are neither near nor far.
+        pairs: `"all"`: T(i) are all other nodes; `"neighbors"`: N(i) without i; `"remote"`: the rest, as in CNA's code;
+            Chen et al. count hops instead, and leave out nodes that are neither near nor far.
 
     Returns:
         Scalar in [0, 2].
