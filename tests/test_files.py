@@ -26,7 +26,8 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "old")
-    with pytest.raises(ZooError, match=r"cannot write .*file: No space left"), replacing(tmp_path / "file") as temporary:
+    full = pytest.raises(ZooError, match=r"cannot write .*file: No space left")
+    with full, replacing(tmp_path / "file") as temporary:
         temporary.unlink()
         temporary.symlink_to("/dev/full")
         temporary.write_text("new")

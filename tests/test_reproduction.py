@@ -89,7 +89,9 @@ def test_a_recipe_that_has_changed_does_not_take_old_runs(tmp_path: Path) -> Non
     assert "0" * 16 not in path.read_text()
 
 
-@pytest.mark.parametrize("line", ["half,a,line", "a,b,c,x,accuracy,1,1,1,1,1,1,1,1", "a,b,c,0,accuracy,one,1,1,1,1,1,1,1"])
+@pytest.mark.parametrize(
+    "line", ["half,a,line", "a,b,c,x,accuracy,1,1,1,1,1,1,1,1", "a,b,c,0,accuracy,one,1,1,1,1,1,1,1"]
+)
 def test_a_broken_line_of_results_is_named(tmp_path: Path, line: str) -> None:
     reproduce("gcn-csbm", seeds=1, results=tmp_path, runs=tmp_path)
     path = tmp_path / "gcn-csbm.csv"

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 __all__ = ["per_graph", "per_tensor"]
@@ -52,6 +53,7 @@ def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:
 
 def _computed(values: dict[Any, Any], key: Any, compute: Callable[[], T]) -> T:
     if key not in values:
-        values[key] = compute()
+        with torch.inference_mode(False):  # what is remembered may have a part in a gradient later
+            values[key] = compute()
     result: T = values[key]
     return result

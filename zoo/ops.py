@@ -34,18 +34,12 @@ def reverse(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
 
 def in_degrees(graph: "dgl.DGLGraph", dtype: torch.dtype) -> Tensor:
     """In-degrees, shape (num_nodes, 1)."""
-
-    @torch.inference_mode(False)  # what is remembered may have a part in a gradient later
-    def compute() -> Tensor:
-        return graph.in_degrees().to(dtype).unsqueeze(1)
-
-    return per_graph(graph, ("in_degrees", dtype), compute)
+    return per_graph(graph, ("in_degrees", dtype), lambda: graph.in_degrees().to(dtype).unsqueeze(1))
 
 
 def degree_scale(graph: "dgl.DGLGraph", dtype: torch.dtype) -> Tensor:
     """In-degrees to the power -1/2, shape (num_nodes, 1); 0 for a node without in-edges."""
 
-    @torch.inference_mode(False)
     def compute() -> Tensor:
         degrees = in_degrees(graph, dtype)
         return torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), torch.zeros_like(degrees))

@@ -1,4 +1,4 @@
-"""From results to Markdown: a page per table, and the list of checkpoints. The pages in docs/ are made by `zoo report`."""
+"""From results to Markdown: `zoo report` makes the result pages, the list of data sets and that of checkpoints."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -110,7 +110,7 @@ def dataset_page() -> str:
         ]
         for about in map(info, list_datasets())
     ]
-    header = ["name", "task", "graphs", "nodes", "edges", "features", "classes", "stored splits, default first", "source"]
+    header = ["name", "task", "graphs", "nodes", "edges", "features", "classes", "splits, default first", "source"]
     return f"# Data sets\n\n{ABOUT_DATASETS}\n\n{markdown_table(header, rows)}\n"
 
 

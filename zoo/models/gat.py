@@ -4,12 +4,15 @@ r"""GAT: graph attention network (Veličković et al., ICLR 2018, arXiv:1710.109
           \alpha_{ij} = \mathrm{softmax}_j\, \mathrm{LeakyReLU}(a^T [W h_i \,\|\, W h_j])
 
 The heads of hidden layers are concatenated (eq. 5), those of the last are averaged (eq. 6). N_i includes i: self-loops
-are a transform of the recipe. Dropout acts on every layer's input and on the α, as in the authors' code, where the
-paper's "both layers' inputs" leaves open whether the inner product's half of the input is dropped independently; it is
-not, here.
+are a transform of the recipe.
+
+Where the authors' code differs from the paper: dropout acts on every layer's input and on the α (paper), and once
+more on the W h_j that are summed, though not on those that give the scores: `value_dropout`. The published numbers come
+from the code. It also draws the input's dropout anew for every head; here the heads share it.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -35,6 +38,7 @@ class GAT(ZooModel):
         output_heads: Heads of the last layer, averaged.
         dropout: On every layer's input.
         attention_dropout: On the attention coefficients.
+        value_dropout: On the projected features before they are summed (authors' code).
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -50,15 +54,15 @@ class GAT(ZooModel):
         output_heads: int = 1,
         dropout: float = 0.6,
         attention_dropout: float = 0.6,
+        value_dropout: float = 0.0,
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        self.width, self.output_heads, self.attention_dropout = hidden * heads, output_heads, attention_dropout
+        self.width, self.output_heads = hidden * heads, output_heads
+        self.make_conv = partial(GATConv, attention_dropout=attention_dropout, value_dropout=value_dropout)
         widths = [in_feats] + [self.width] * (self.num_hidden(num_layers) - 1)
-        self.convs = nn.ModuleList(
-            GATConv(width, hidden, heads=heads, attention_dropout=attention_dropout) for width in widths
-        )
+        self.convs = nn.ModuleList(self.make_conv(width, hidden, heads=heads) for width in widths)
         self.dropout = Dropout(dropout)
         self.head = self.make_head(num_classes)
 
@@ -66,9 +70,7 @@ class GAT(ZooModel):
         """The last attention layer; behind a readout a linear layer."""
         if self.readout is not None:
             return LinearConv(self.width, num_classes)
-        return GATConv(
-            self.width, num_classes, heads=self.output_heads, merge="mean", attention_dropout=self.attention_dropout
-        )
+        return self.make_conv(self.width, num_classes, heads=self.output_heads, merge="mean")
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ELU; the dropout before the next layer is part of the state."""

@@ -87,6 +87,7 @@ class GATConv(nn.Module):
         merge: `"concat"` (output (N, heads · out_feats), eq. 5) or `"mean"` (output (N, out_feats), eq. 6).
         negative_slope: Of the LeakyReLU. Default: 0.2.
         attention_dropout: Dropout on α. Default: 0.
+        value_dropout: Dropout on the W x_j that are summed, not on those that give the scores. Default: 0.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class GATConv(nn.Module):
         merge: str = "concat",
         negative_slope: float = 0.2,
         attention_dropout: float = 0.0,
+        value_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if merge not in ("concat", "mean"):
@@ -108,6 +110,7 @@ class GATConv(nn.Module):
         self.attention_dst = nn.Parameter(torch.empty(heads, out_feats))
         self.bias = nn.Parameter(torch.zeros(out_feats if merge == "mean" else heads * out_feats))
         self.attention_dropout = Dropout(attention_dropout)
+        self.value_dropout = Dropout(value_dropout)
         nn.init.xavier_uniform_(self.attention_src)
         nn.init.xavier_uniform_(self.attention_dst)
 
@@ -117,7 +120,7 @@ class GATConv(nn.Module):
         src, dst = ((values * vector).sum(-1, keepdim=True) for vector in (self.attention_src, self.attention_dst))
         scores = nn.functional.leaky_relu(ops.edge_add(graph, src, dst), self.negative_slope)
         attention = self.attention_dropout(ops.edge_softmax(graph, scores))
-        output = ops.propagate(graph, values, attention)
+        output = ops.propagate(graph, self.value_dropout(values), attention)
         return (output.mean(1) if self.merge == "mean" else output.flatten(1)) + self.bias
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, GraphError
 
 __all__ = ["DISTANCES", "assign", "kmeans"]
 
@@ -15,6 +15,8 @@ def _scores(points: Tensor, centroids: Tensor, distance: str) -> Tensor:
     if distance == "cosine":
         return points @ torch.nn.functional.normalize(centroids, dim=1).t()
     if distance == "euclidean":
+        origin = centroids[0]  # far from the points, the squares below would cancel in float32
+        points, centroids = points - origin, centroids - origin
         return torch.addmm(centroids.square().sum(1), points, centroids.t(), alpha=2, beta=-1)
     raise ConfigError(f"unknown distance {distance!r}: choose from {', '.join(DISTANCES)}")
 
@@ -59,7 +61,12 @@ def kmeans(
 
     Returns:
         Centroids, (num_clusters, width).
+
+    Raises:
+        GraphError: A point is not finite.
     """
+    if not torch.isfinite(points).all():
+        raise GraphError("k-means met features that are NaN or infinite: if this is a hidden layer, use a lower lr")
     if distance == "cosine":
         points = torch.nn.functional.normalize(points, dim=1)
     centroids = _plus_plus(points, num_clusters, generator)
