@@ -10,6 +10,7 @@ import torch
 
 import zoo
 from zoo import registry, weights
+from zoo._dgl import dgl
 from zoo._files import resource
 from zoo.errors import CheckpointError, CheckpointNotFound, DatasetNotFound, GraphError, IntegrityError
 
@@ -82,6 +83,14 @@ def test_one_changed_byte_is_found(folder: Path, position: int) -> None:
         weights.load_folder(folder, expected_sha256=registry.info("gcn-csbm").weights.sha256)
 
 
+def test_a_changed_config_is_found(folder: Path) -> None:
+    config = (folder / weights.CONFIG).read_text()
+    assert '"add_self_loop"' in config
+    (folder / weights.CONFIG).write_text(config.replace('"add_self_loop"', ""))
+    with pytest.raises(IntegrityError, match="was changed: the weights were written with another config"):
+        weights.load_folder(folder, expected_sha256=registry.info("gcn-csbm").weights.sha256)
+
+
 @pytest.mark.parametrize("size", [0, 7, 100, 500])
 def test_a_truncated_file_is_found_without_a_digest_too(folder: Path, size: int) -> None:
     content = (folder / weights.WEIGHTS).read_bytes()
@@ -102,6 +111,7 @@ def test_a_truncated_file_is_found_without_a_digest_too(folder: Path, size: int)
         ('{"method": "gcn", "in_feats": 8, "num_classes": 3}', "does not fit GCN: head"),
         ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "num_layers": 3}', "does not fit GCN: convs.1"),
         ('{"method": "gcn", "in_feats": "8", "num_classes": 2}', "config.json"),
+        ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "readout": true}', "readout must be"),
         ('{"method": "gcn", "in_feats": 1e400, "num_classes": 2}', "config.json"),
         ('{"method": "gcn", "in_feats": 1000000000000, "num_classes": 2}', "does not fit GCN: convs.0"),
         ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "dropout": "a"}', "config.json"),
@@ -122,7 +132,7 @@ def test_a_missing_file_is_named(folder: Path, file: str) -> None:
 
 
 def test_a_checkpoint_that_is_nowhere_is_said_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("zoo.api.resource", lambda _: tmp_path)
+    monkeypatch.setattr("zoo.weights.resource", lambda _: tmp_path)
     with pytest.raises(CheckpointNotFound, match="neither bundled with this installation nor on the Hub"):
         zoo.load("gcn-csbm")
 
@@ -140,3 +150,28 @@ def test_predict_prepares_and_gives_probabilities() -> None:
     assert prediction.probabilities is not None
     assert torch.equal(prediction.probabilities, model(model.prepare(graph)).softmax(1))
     assert torch.equal(prediction.values, prediction.probabilities.argmax(1))
+
+
+def test_predict_leaves_the_models_mode_as_it_was() -> None:
+    model = zoo.load("gcn-csbm").train()
+    graph = random_graph(8)
+    assert torch.equal(zoo.predict(model, graph).values, zoo.predict("gcn-csbm", graph).values)
+    assert model.training
+
+
+def test_predict_takes_several_graphs_for_a_readout_only() -> None:
+    graphs = [random_graph(8), random_graph(8, num_nodes=7)]
+    model = zoo.models.create("gcn", {"in_feats": 8, "num_classes": 3, "readout": "mean"})
+    together = zoo.predict(model, graphs)
+    assert together.probabilities is not None
+    assert together.probabilities.shape == (2, 3)
+    for i, graph in enumerate(graphs):
+        torch.testing.assert_close(zoo.predict(model, [graph]).probabilities, together.probabilities[i : i + 1])
+    with pytest.raises(GraphError, match="predicts nodes, one graph at a time"):
+        zoo.predict("gcn-csbm", graphs)
+
+
+def test_predict_refuses_several_types_of_nodes() -> None:
+    graph = dgl.heterograph({("a", "to", "b"): ([0], [0])})
+    with pytest.raises(GraphError, match="several node or edge types"):
+        zoo.predict("gcn-csbm", graph)

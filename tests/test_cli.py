@@ -63,6 +63,14 @@ def test_eval_fails_where_the_score_is_another(monkeypatch: pytest.MonkeyPatch) 
     assert "12.5000" in result.output and "NO" in result.output
 
 
+def test_one_failure_does_not_silence_the_others() -> None:
+    result = run("eval", "no-such", "gcn-csbm")
+    assert result.exit_code == 2
+    assert "no checkpoint 'no-such'" in result.stderr and "gcn-csbm" in result.stdout
+    result = run("verify", "no-such", "gcn-csbm")
+    assert (result.exit_code, result.stdout) == (2, "ok  gcn-csbm\n")
+
+
 def test_predict_writes_a_line_per_node(graph_file: Path, tmp_path: Path) -> None:
     result = run("predict", "gcn-csbm", str(graph_file))
     assert result.exit_code == 0, result.output
@@ -105,7 +113,7 @@ def test_verify_checks_every_checkpoint() -> None:
     [
         ["show", "gcn-csmb"],
         ["show", "../x"],
-        ["eval", "gcn-csbm", "no-such"],
+        ["eval", "no-such"],
         ["train", "no-such"],
         ["train", "/no/such.toml"],
         ["reproduce", "no-such"],

@@ -119,7 +119,7 @@ def test_refits_are_counted_in_training_calls(refit_every: int) -> None:
 
 
 def test_without_a_rule_only_the_first_call_fits() -> None:
-    layer = make_layer(refit_every=None)
+    layer = make_layer(refit_every=0)
     layer(nodes())
     centroids = layer.centroids.clone()
     assert centroids.any()
@@ -130,7 +130,7 @@ def test_without_a_rule_only_the_first_call_fits() -> None:
 
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_the_threshold_refits_once_the_clusters_have_loosened(distance: str) -> None:
-    layer = make_layer(refit_every=None, refit_threshold=0.5, distance=distance)
+    layer = make_layer(refit_every=0, refit_threshold=0.5, distance=distance)
     x = 5 * torch.eye(WIDTH, dtype=torch.float64)[:CLUSTERS].repeat(20, 1) + 0.1 * nodes(60)
     layer(x)
     centroids = layer.centroids.clone()
@@ -148,7 +148,7 @@ def test_the_threshold_is_the_share_of_the_mean_squared_distance(growth: float, 
     def pairs(size: float) -> Tensor:
         return torch.cat([ends - size * sides, ends + size * sides])
 
-    layer = make_layer(num_clusters=2, refit_every=None, refit_threshold=0.5)
+    layer = make_layer(num_clusters=2, refit_every=0, refit_threshold=0.5)
     layer(pairs(1))
     layer.centroids += 1e-9  # a refit takes it away again
     moved = layer.centroids.clone()
@@ -219,7 +219,7 @@ def test_the_state_restores_the_answers_to_the_bit(norm: str, running_norm: bool
         ({"degrees": (5, 4, 3)}, "two positive numbers"),
         ({"degrees": (5, 0)}, "two positive numbers"),
         ({"num_clusters": 0}, "num_clusters must be at least 1, got 0"),
-        ({"refit_every": 0}, "refit_every must be at least 1 or None, got 0"),
+        ({"refit_every": -1}, "refit_every must not be negative, got -1"),
         ({"refit_threshold": -0.5}, "refit_threshold must not be negative"),
         ({"conv": "gnc"}, "unknown convolution 'gnc'"),
         ({"readout": "mean"}, "needs linear_ends=true"),
@@ -254,7 +254,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"linear_ends": True, "num_layers": 1},
     {"linear_ends": True, "readout": "mean"},
     {"refit_every": 1},
-    {"refit_every": None, "refit_threshold": 0.1},
+    {"refit_every": 0, "refit_threshold": 0.1},
     {"degrees": [3, 2]},
     {"num_clusters": 1},
     {"num_clusters": 100},

@@ -74,8 +74,10 @@ def dir_gcn(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
     points_at = adjacency.t()  # row: source, as in the paper
     degrees_out, degrees_in = points_at.sum(1, keepdim=True), points_at.sum(0, keepdim=True)
     s = points_at / (degrees_out.clamp(min=1) * degrees_in.clamp(min=1)).sqrt()
-    outwards, inwards = s @ x @ conv.outwards.weight.t(), s.t() @ x @ conv.inwards.weight.t()
-    return conv.alpha * outwards + (1 - conv.alpha) * inwards + conv.bias
+    zero = x.new_zeros(len(x), len(conv.bias))
+    outwards = zero if conv.alpha == 0 else conv.alpha * (s @ x @ conv.outwards.weight.t())
+    inwards = zero if conv.alpha == 1 else (1 - conv.alpha) * (s.t() @ x @ conv.inwards.weight.t())
+    return outwards + inwards + conv.bias
 
 
 def dir_sage(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:

@@ -724,3 +724,35 @@ def test_read_graph_names_the_broken_file(name: str, tmp_path: Path, capfd: pyte
 def test_read_folder_without_its_files(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match=r"nodes\.csv cannot be read"):
         datasets.read_graph(tmp_path)
+
+
+def csv_folder(folder: Path, nodes: str, edges: str = "src,dst\na,b\n", encoding: str = "utf-8") -> Path:
+    (folder / "nodes.csv").write_text(nodes, encoding=encoding)
+    (folder / "edges.csv").write_text(edges, encoding=encoding)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [(["10.0", "849131.0"], torch.float32), (["1", "0"], torch.int64), (["1", "0.5"], torch.float32)],
+)
+def test_labels_of_a_csv_are_classes_only_if_written_as_whole_numbers(
+    tmp_path: Path, labels: list[str], dtype: torch.dtype
+) -> None:
+    graph = datasets.read_graph(csv_folder(tmp_path, f"id,x,label\na,1,{labels[0]}\nb,2,{labels[1]}\n"))
+    assert graph.ndata["label"].dtype == dtype
+
+
+def test_a_csv_of_a_spreadsheet_with_unlabelled_nodes_is_read(tmp_path: Path) -> None:
+    graph = datasets.read_graph(csv_folder(tmp_path, "id,x,label,split\na,1,3,train\nb,2,,\n", encoding="utf-8-sig"))
+    assert graph.ndata["label"].tolist() == [3, 0]
+    assert graph.ndata["train_mask"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [("id,x,x\na,1,2\nb,1,2\n", "names a column twice"), ("id,x,label,split\na,1,,train\nb,2,0,\n", "row 2 is empty")],
+)
+def test_a_csv_that_is_ambiguous_is_refused(tmp_path: Path, nodes: str, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        datasets.read_graph(csv_folder(tmp_path, nodes))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.errors import CheckpointNotFound, ConfigError, GraphError
+from zoo.errors import CheckpointNotFound, ConfigError, GraphError, RecipeError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 
@@ -38,6 +38,32 @@ def test_freezing_trains_the_head_and_what_is_new_only(digits: object) -> None:
         assert torch.equal(parameter, before[name]) != name.startswith("head."), name
 
 
+def test_what_is_frozen_keeps_its_centroids_too(digits: object) -> None:
+    before = zoo.load("cna-gcn-digits").state_dict()
+    run = zoo.finetune("cna-gcn-digits", digits, epochs=25, freeze=True, patience=None)
+    assert torch.equal(run.model.state_dict()["activations.0.centroids"], before["activations.0.centroids"])
+    assert all(parameter.requires_grad for parameter in run.model.parameters())
+
+
+def test_a_folder_of_other_settings_or_data_is_refused(digits: object, tmp_path: Path) -> None:
+    zoo.finetune("gcn-csbm", digits, epochs=2, folder=str(tmp_path))
+    with pytest.raises(RecipeError, match="belongs to another run"):
+        zoo.finetune("gcn-csbm", digits, epochs=2, lr=0.5, folder=tmp_path)
+    with pytest.raises(RecipeError, match="belongs to another run"):
+        zoo.finetune("gcn-csbm", zoo.datasets.load("digits", seed=1), epochs=2, folder=tmp_path)
+
+
+def test_the_trained_head_can_be_kept_for_fewer_classes(digits: object) -> None:
+    graph = zoo.datasets.load("digits")
+    for part in ("train_mask", "val_mask", "test_mask"):
+        graph.ndata[part] &= graph.ndata["label"] < 5
+    graph.ndata["label"] = graph.ndata["label"].clamp(max=4)
+    assert zoo.finetune("cna-gcn-digits", graph, epochs=1, num_classes=10).model.num_classes == 10
+    assert zoo.finetune("cna-gcn-digits", graph, epochs=1).model.num_classes == 5
+    with pytest.raises(ConfigError, match="num_classes=3, but the labels need 5"):
+        zoo.finetune("cna-gcn-digits", graph, epochs=1, num_classes=3)
+
+
 def test_the_same_seed_gives_the_same_bits(digits: object) -> None:
     runs = [zoo.finetune("gcn-csbm", digits, epochs=3, seed=5) for _ in range(2)]
     for name, tensor in runs[0].model.state_dict().items():
@@ -62,7 +88,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(digits: object, tmp_path: Pa
         patch.setattr(loop, "_step", stop_at_four)
         with pytest.raises(KeyboardInterrupt):
             zoo.finetune("gcn-csbm", digits, epochs=6, folder=tmp_path, save_every=0)
-    resumed = zoo.finetune("gcn-csbm", digits, epochs=6, folder=tmp_path)
+        resumed = zoo.finetune("gcn-csbm", digits, epochs=6, folder=tmp_path)
+    assert calls == 4 + 3  # three epochs were done, the fourth was interrupted
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], tensor)
 

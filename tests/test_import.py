@@ -37,4 +37,4 @@ def test_functions_are_not_hidden_by_modules() -> None:
     for module in pkgutil.iter_modules(zoo.__path__):
         if not module.name.startswith("_"):
             importlib.import_module(f"zoo.{module.name}")
-    assert all(callable(getattr(zoo, name)) for name in zoo.__all__ if name not in ("datasets", "models"))
+    assert all(callable(getattr(zoo, name)) for name in zoo.__all__ if name not in zoo._MODULES)

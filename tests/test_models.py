@@ -473,7 +473,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"readout": "median"}, "unknown readout 'median': choose from mean, sum, max"),
     ({"transforms": ["add_loops"]}, "unknown transform 'add_loops'"),
     ({"hidden": 0}, "positive"),
-    ({"no_such": 1}, "unexpected keyword argument 'no_such'"),
+    ({"no_such": 1}, "has no argument 'no_such'"),
 ]
 
 

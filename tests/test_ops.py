@@ -76,8 +76,8 @@ def test_weights_of_one_are_no_weights(graph: Any, edges: Edges) -> None:
 
 
 def test_degrees(graph: Any, adjacency: Tensor) -> None:
-    degrees = ops.in_degrees(graph, torch.float64)
-    scale = ops.degree_scale(graph, torch.float64)
+    degrees = ops.in_degrees(graph, torch.empty(0, dtype=torch.float64))
+    scale = ops.degree_scale(graph, torch.empty(0, dtype=torch.float64))
     assert degrees.shape == scale.shape == (graph.num_nodes(), 1)
     assert torch.equal(degrees.squeeze(1), adjacency.sum(1))
     torch.testing.assert_close(scale.squeeze(1), inverse_root(adjacency.sum(1)), rtol=0, atol=1e-15)
@@ -85,7 +85,8 @@ def test_degrees(graph: Any, adjacency: Tensor) -> None:
 
 def test_degrees_have_the_dtype_that_is_asked_for(graph: Any) -> None:
     for dtype in (torch.float32, torch.float64, torch.float32):
-        assert ops.in_degrees(graph, dtype).dtype == ops.degree_scale(graph, dtype).dtype == dtype
+        assert ops.in_degrees(graph, torch.empty(0, dtype=dtype)).dtype == dtype
+        assert ops.degree_scale(graph, torch.empty(0, dtype=dtype)).dtype == dtype
 
 
 def test_reverse_turns_every_edge_round(graph: Any, edges: Edges) -> None:
@@ -149,8 +150,9 @@ def test_an_edge_added_in_place_is_seen() -> None:
 
 def test_what_is_derived_is_computed_once_and_goes_with_the_graph() -> None:
     graph = dgl.graph(([0, 1], [1, 2]), num_nodes=3)
-    derived = [ops.reverse(graph), ops.degree_scale(graph, torch.float32), ops.in_degrees(graph, torch.float32)]
-    again = [ops.reverse(graph), ops.degree_scale(graph, torch.float32), ops.in_degrees(graph, torch.float32)]
+    like = torch.empty(0)
+    derived = [ops.reverse(graph), ops.degree_scale(graph, like), ops.in_degrees(graph, like)]
+    again = [ops.reverse(graph), ops.degree_scale(graph, like), ops.in_degrees(graph, like)]
     assert all(one is other for one, other in zip(derived, again, strict=True))
     remains = [weakref.ref(graph), *map(weakref.ref, derived)]
     del graph, derived, again

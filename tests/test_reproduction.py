@@ -1,5 +1,6 @@
 """Tables, verdicts, and results that are kept."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -68,6 +69,23 @@ def test_processes_side_by_side_give_the_same_runs(tmp_path: Path) -> None:
             for side in "ab"
         ]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_two_processes_on_one_table_keep_each_others_runs(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    table = reproduction.find_table("gcn-csbm")
+    (first,) = reproduce("gcn-csbm", seeds=1, results=results, runs=tmp_path)
+    other = dataclasses.replace(first.rows[0], seed=7)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def meanwhile(*arguments: object) -> object:
+            reproduction._add_result(results / "gcn-csbm.csv", other, table)
+            return run(*arguments)  # type: ignore[arg-type]
+
+        run = reproduction._run
+        patch.setattr(reproduction, "_run", meanwhile)
+        (result,) = reproduce("gcn-csbm", seeds=2, results=results, runs=tmp_path)
+    assert [row.seed for row in result.rows] == [0, 1, 7]
 
 
 def test_data_out_of_reach_is_not_run_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

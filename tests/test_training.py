@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import zoo
 from zoo import models
 from zoo._files import resource
 from zoo.datasets import GraphDataset
-from zoo.errors import GraphError, RecipeError, ZooError
+from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
 from zoo.training import loop, tasks
 from zoo.training.loaders import describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find, find_settings, merge, parse
@@ -73,9 +75,9 @@ def test_the_log_has_a_line_per_epoch_and_the_folder_a_checkpoint(tmp_path: Path
 
 def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
     first = zoo.train(small(), 0, tmp_path)
-    (tmp_path / loop.LOG).unlink()
-    second = zoo.train(small(), 0, tmp_path)
-    assert not (tmp_path / loop.LOG).exists()
+    with counted_steps() as steps:
+        second = zoo.train(small(), 0, tmp_path)
+    assert steps == []
     assert_same_bits(tensors(first), tensors(second))
     assert (first.val, first.test, first.seconds) == (second.val, second.test, second.seconds)
 
@@ -102,10 +104,26 @@ zoo.train(find(sys.argv[1]), 3, Path(sys.argv[2]), save_every=0)
 """
 
 
+@contextmanager
+def counted_steps() -> Iterator[list[None]]:
+    """A list that grows with every epoch that is trained in this process."""
+    steps: list[None] = []
+    step = loop._step
+
+    def counting(*arguments: Any) -> float:
+        steps.append(None)
+        return step(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_step", counting)
+        yield steps
+
+
 def lines_in(path: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
     text = (resource("recipes") / "cna" / "cna-gcn-digits.toml").read_text()
     for old, new in [('"cna-gcn-digits"', '"mine"'), ("epochs = 150", "epochs = 60"), ("hidden = 64", "hidden = 8")]:
@@ -122,7 +140,13 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) 
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    resumed = zoo.train(recipe, 3, folder)
+    done = torch.load(folder / loop.STATE, weights_only=True)["state"]["epoch"]
+    assert done >= 20
+    (folder / f".{loop.STATE}.leftover").touch()
+    with counted_steps() as steps:
+        resumed = zoo.train(recipe, 3, folder)
+    assert len(steps) == 60 - done
+    assert not list(folder.glob(".*"))
     assert_same_bits(tensors(resumed), tensors(whole))
     assert (resumed.val, resumed.test, resumed.epoch) == (whole.val, whole.test, whole.epoch)
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(1, 61))
@@ -249,8 +273,11 @@ def test_regression_is_learnt() -> None:
 
 
 def test_a_metric_of_another_task_is_an_error() -> None:
+    data = zoo.datasets.load("csbm")
+    model = models.create("gcn", {"in_feats": 8, "num_classes": 2})
+    training, protocol = TrainingSpec(epochs=1, lr=0.1), Protocol(metric="nmse")
     with pytest.raises(RecipeError, match="metric 'nmse' is not for node-classification"):
-        zoo.train(small(protocol={"metric": "nmse"}), 0)
+        loop.fit(model, make_loader(data, model, None), describe(data)[0], training, protocol)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +287,11 @@ def test_a_metric_of_another_task_is_an_error() -> None:
         ("test_mask", torch.zeros(100, dtype=torch.bool), "the test mask is empty"),
         ("label", None, "the graph lacks ndata label"),
         ("label", -torch.ones(100, dtype=torch.int64), "negative class"),
+        ("label", torch.ones(100, 1), r"label has shape \(100, 1\): expected \(100,\)"),
+        ("label", torch.full((100,), torch.nan), "a target in the masks is NaN"),
+        ("test_mask", torch.ones(100, dtype=torch.bool), "nodes are in more than one of"),
+        ("train_mask", torch.ones(100), "train_mask is torch.float32 of shape"),
+        ("feat", torch.full((100, 8), torch.inf), "NaN or infinite"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_an_error(key: str, value: Tensor | None, message: str) -> None:
@@ -289,3 +321,56 @@ def test_metrics_agree_with_a_direct_computation() -> None:
 def test_roc_auc_is_for_two_classes() -> None:
     with pytest.raises(RecipeError, match="roc-auc is for two classes, not 3"):
         tasks.measure("roc-auc", torch.zeros(2, 3), torch.tensor([0, 1]))
+
+
+def test_roc_auc_needs_both_classes() -> None:
+    with pytest.raises(RecipeError, match="needs items of both classes"):
+        tasks.measure("roc-auc", torch.zeros(2, 2), torch.tensor([0, 0]))
+
+
+def test_int32_labels_are_classes_too() -> None:
+    data = zoo.datasets.load("csbm", seed=0)
+    runs = []
+    for dtype in (torch.int64, torch.int32):
+        data.ndata["label"] = data.ndata["label"].to(dtype)
+        with loop.seeded(0):
+            model = models.create("gcn", {"in_feats": 8, "num_classes": 2})
+            loader, task = make_loader(data, model, None), describe(data)[0]
+            runs.append(loop.fit(model, loader, task, TrainingSpec(epochs=3, lr=0.01), Protocol(metric="accuracy")))
+    assert_same_bits(tensors(runs[0]), tensors(runs[1]))
+
+
+@pytest.mark.parametrize(("readout", "message"), [(None, "has no readout"), ("mean", "has a readout")])
+def test_a_model_for_the_other_level_is_refused(readout: str | None, message: str) -> None:
+    data = graph_set() if readout is None else zoo.datasets.load("csbm")
+    model = models.create("gcn", {"in_feats": 1, "num_classes": 2, "readout": readout})
+    with pytest.raises(ConfigError, match=message):
+        make_loader(data, model, None)
+
+
+def test_a_run_that_diverges_keeps_its_best_epoch_and_says_so(tmp_path: Path) -> None:
+    step = loop._step
+
+    def diverging(model: Any, *arguments: Any) -> float:
+        return step(model, *arguments) if lines_in(tmp_path / loop.LOG) < 4 else float("nan")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="diverged: the loss at epoch 5"):
+        patch.setattr(loop, "_step", diverging)
+        run = zoo.train(small(), 0, tmp_path)
+    assert run.epochs == len(scores_of(tmp_path)) == 4
+    assert run.val == max(line["val"] for line in scores_of(tmp_path))
+
+
+def test_a_run_that_never_starts_is_an_error() -> None:
+    data = zoo.datasets.load("csbm", seed=0)
+    model = models.create("gcn", {"in_feats": 8, "num_classes": 2})
+    with torch.no_grad():
+        model.head.bias.fill_(torch.nan)  # type: ignore[operator]
+    with pytest.warns(UserWarning, match="diverged"), pytest.raises(ZooError, match="from the first epoch on"):
+        loop.fit(
+            model,
+            make_loader(data, model, None),
+            describe(data)[0],
+            TrainingSpec(epochs=3, lr=0.01),
+            Protocol(metric="accuracy"),
+        )

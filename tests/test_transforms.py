@@ -102,9 +102,19 @@ def test_row_normalize() -> None:
         transforms.row_normalize(graph)
 
 
+@pytest.mark.parametrize("idtype", [torch.int32, torch.int64])
+def test_a_batch_stays_a_batch_for_both_index_types(idtype: torch.dtype) -> None:
+    batch = dgl.batch([make_graph(idtype=idtype), make_graph([(0, 1)], num_nodes=2, idtype=idtype)])
+    looped = transforms.apply(batch, ["to_undirected", "add_self_loop"])
+    assert looped.batch_num_nodes().tolist() == [5, 2]
+    assert looped.batch_num_edges().tolist() == [9, 4]
+
+
 def test_max_normalize_label() -> None:
     graph = make_graph([], num_nodes=3)
-    with pytest.raises(GraphError, match="positive float targets"):
+    assert transforms.max_normalize_label(graph).ndata["label"].tolist() == [0, 1, 2], "classes pass"
+    graph.ndata["label"] = torch.zeros(3)
+    with pytest.raises(GraphError, match="needs a positive target"):
         transforms.max_normalize_label(graph)
     graph.ndata["label"] = torch.tensor([1.0, 4.0, 2.0])
     assert transforms.max_normalize_label(graph).ndata["label"].tolist() == [0.25, 1.0, 0.5]

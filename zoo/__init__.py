@@ -14,15 +14,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo import datasets, models
-    from zoo.api import Evaluation, Prediction, evaluate, load, predict
+    from zoo import analysis, datasets, models
+    from zoo.api import Evaluation, Prediction, evaluate, predict
     from zoo.errors import ZooError
     from zoo.finetuning import finetune
     from zoo.registry import Checkpoint, info, list_checkpoints
     from zoo.reproduction import reproduce
     from zoo.training.loop import Run, train
     from zoo.training.recipe import Recipe, list_recipes
-    from zoo.weights import load_folder
+    from zoo.weights import load, load_folder
 
 __version__ = "0.1.0"
 
@@ -39,13 +39,13 @@ _HOMES = {
     "info": "registry",
     "list_checkpoints": "registry",
     "list_recipes": "training.recipe",
-    "load": "api",
+    "load": "weights",
     "predict": "api",
     "load_folder": "weights",
     "reproduce": "reproduction",
     "train": "training.loop",
 }
-_MODULES = ("datasets", "models")
+_MODULES = ("analysis", "datasets", "models")
 
 __all__ = [
     "Checkpoint",
@@ -54,6 +54,7 @@ __all__ = [
     "Recipe",
     "Run",
     "ZooError",
+    "analysis",
     "datasets",
     "evaluate",
     "finetune",

@@ -11,6 +11,8 @@ from zoo.errors import ZooError
 __all__ = ["replacing", "resource", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
+UMASK = os.umask(0)  # it can only be read by setting it, which is for the moment of the import
+os.umask(UMASK)
 
 
 def resource(name: str) -> Path:
@@ -35,19 +37,13 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~UMASK)
         temporary.replace(path)
     except OSError as error:
         raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What users call: load, evaluate, predict."""
+"""Scoring and predicting with a checkpoint."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo import datasets, registry, weights
-from zoo._files import resource
-from zoo.hub import download
+from zoo import datasets, registry
+from zoo._dgl import dgl
+from zoo.datasets import GraphDataset
+from zoo.errors import GraphError
 from zoo.model import ZooModel
 from zoo.training.loaders import make_loader
+from zoo.training.loop import seeded
 from zoo.training.tasks import measure
+from zoo.weights import load
 
-__all__ = ["Evaluation", "Prediction", "evaluate", "load", "predict"]
+__all__ = ["Evaluation", "Prediction", "evaluate", "predict", "score"]
 
 
 @dataclass(frozen=True)
@@ -51,31 +54,6 @@ class Prediction:
     probabilities: Tensor | None
 
 
-def load(name: str, *, num_classes: int | None = None, in_feats: int | None = None) -> ZooModel:
-    """A pretrained model, in eval mode.
-
-    The weights are looked for in the package, then in the Hub's cache, then on the Hub at the pinned commit; their
-    sha256 is checked every time.
-
-    Args:
-        name: See `zoo.list_checkpoints`.
-        num_classes: Another number of classes: the head starts untrained.
-        in_feats: Another feature width: the first layer starts untrained. What is kept and what is new is told by a
-            warning, and by `model.load_report`.
-
-    Raises:
-        CheckpointNotFound: No such checkpoint, or its files are out of reach.
-        IntegrityError: The weights are not the bytes that the registry names.
-        CheckpointError: The files do not describe a model.
-    """
-    entry = registry.info(name)
-    bundled = resource("pretrained") / name
-    folder = bundled if (bundled / weights.WEIGHTS).exists() else download(entry)
-    overrides = {"num_classes": num_classes, "in_feats": in_feats}
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return weights.load_folder(folder, expected_sha256=entry.weights.sha256, **given)
-
-
 def evaluate(name: str) -> Evaluation:
     """Scores a checkpoint's file on its own test set.
 
@@ -90,9 +68,10 @@ def evaluate(name: str) -> Evaluation:
 
 @torch.no_grad()
 def score(model: ZooModel, dataset: str, split: str, seed: int, metric: str) -> float:
-    """A model's metric on a data set's test split."""
+    """A model's metric on a data set's test split, computed with one thread as in training."""
     loader = make_loader(datasets.load(dataset, split=split, seed=seed), model, batch_size=None)
-    return measure(metric, *loader.predict(model)["test"])
+    with seeded(seed):
+        return measure(metric, *loader.predict(model)["test"])
 
 
 @torch.no_grad()
@@ -101,14 +80,24 @@ def predict(model: ZooModel | str, graph: Any) -> Prediction:
 
     Args:
         model: A model, or a checkpoint's name.
-        graph: A raw DGLGraph with ndata `feat`; the model's `prepare` is applied.
+        graph: A raw DGLGraph with ndata `feat`; for a model with a readout also a list of such, or a
+            `zoo.datasets.GraphDataset`. The model's `prepare` is applied.
 
     Raises:
         GraphError: The graph does not fit, see `ZooModel.forward`.
     """
     model = load(model) if isinstance(model, str) else model
+    graphs = graph.graphs if isinstance(graph, GraphDataset) else graph if isinstance(graph, list) else None
+    if graphs is not None:
+        if model.readout is None or not graphs:
+            raise GraphError(f"this model predicts nodes, one graph at a time; it was given {len(graphs)} graphs")
+        graph = dgl.batch(graphs)
+    was_training = model.training
     model.eval()
-    logits = model(model.prepare(graph))
+    try:
+        logits = model(model.prepare(graph))
+    finally:
+        model.train(was_training)
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))

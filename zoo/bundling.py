@@ -1,12 +1,10 @@
 """From finished runs to a checkpoint that ships: the seed with the best validation score, scored once more."""
 
-import shutil
 from pathlib import Path
 
 from zoo import datasets, registry, weights
-from zoo._files import replacing, resource
+from zoo._files import resource
 from zoo.api import score
-from zoo.environment import environment
 from zoo.errors import CheckpointError
 from zoo.registry import Checkpoint, Hub, Runs, Score, Weights
 from zoo.reproduction import Row, find_table, read_results, run_folder, summarise
@@ -42,9 +40,7 @@ def bundle(
         raise CheckpointError(f"{name} has no runs in {results}: reproduce it first")
     best = _best(summary.rows)
     target = resource("pretrained") / name
-    for file in (weights.CONFIG, weights.WEIGHTS):
-        with replacing(target / file) as temporary:
-            shutil.copyfile(run_folder(runs, recipe, best.seed) / file, temporary)
+    weights.write(weights.load_folder(run_folder(runs, recipe, best.seed)), target)
     content = (target / weights.WEIGHTS).read_bytes()
     model = weights.load_folder(target)
     info = datasets.info(recipe.data.name)
@@ -67,7 +63,7 @@ def bundle(
         runs=Runs(len(summary.rows), summary.mean, summary.std),
         published=recipe.published,
         verdict=summary.verdict,
-        environment=environment(),
+        environment={key: getattr(best, key) for key in ("python", "torch", "dgl")},
         license="Apache-2.0",
     )
     registry.write({**registry.read(), name: entry})

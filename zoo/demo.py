@@ -6,7 +6,7 @@ import click
 
 from zoo import datasets, registry
 from zoo.api import evaluate
-from zoo.errors import DatasetNotFound
+from zoo.errors import DatasetNotFound, IntegrityError
 from zoo.finetuning import finetune
 
 __all__ = ["demo"]
@@ -50,8 +50,8 @@ def _score(name: str) -> Line:
     entry = registry.info(name)
     try:
         measured = evaluate(name).value
-    except DatasetNotFound:
-        click.echo(f"  {name}: {entry.dataset} is out of reach")
+    except (DatasetNotFound, IntegrityError) as error:
+        click.echo(f"  {name}: {entry.dataset} is out of reach ({str(error).partition(':')[0]})")
         return Line(name, entry.score.value, None)
     click.echo(f"  {name}: {entry.score.metric} {measured:.2f} on {entry.dataset}")
     return Line(name, entry.score.value, measured)

@@ -1,13 +1,18 @@
 """Fine-tuning: a checkpoint goes on learning on a graph of your own."""
 
+import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zoo.api import load
+from zoo._dgl import dgl
 from zoo.errors import ConfigError
+from zoo.model import ZooModel
+from zoo.registry import info
 from zoo.training.loaders import describe, make_loader
 from zoo.training.loop import Run, fit, seeded
 from zoo.training.recipe import Protocol, TrainingSpec
+from zoo.weights import load
 
 __all__ = ["finetune"]
 
@@ -21,10 +26,11 @@ def finetune(
     weight_decay: float = 5e-4,
     patience: int | None = 50,
     batch_size: int | None = None,
+    num_classes: int | None = None,
     freeze: bool = False,
     metric: str | None = None,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     progress: bool = False,
     save_every: float = 5.0,
 ) -> Run:
@@ -42,7 +48,8 @@ def finetune(
         weight_decay: L2 penalty.
         patience: Stop after so many epochs without progress on validation. None: never.
         batch_size: For sets of graphs. Default: all at once.
-        freeze: Train only the head and what starts untrained.
+        num_classes: Default: as many as the largest label asks for.
+        freeze: Train only the head and what starts untrained; what is frozen keeps its buffers too.
         metric: Default: `accuracy`, for regression `nmse`.
         seed: Draws new parameters, dropout and the order of batches.
         folder: Where the log and the fine-tuned checkpoint are written; an interrupted run goes on from there.
@@ -54,21 +61,55 @@ def finetune(
     """
     if epochs < 1 or lr <= 0:
         raise ConfigError(f"fine-tuning needs epochs ≥ 1 and lr > 0, got {epochs} and {lr}")
-    task, in_feats, num_classes = describe(data)
+    task, in_feats, classes_used = describe(data)
+    if num_classes is not None and num_classes < classes_used:
+        raise ConfigError(f"num_classes={num_classes}, but the labels need {classes_used}")
     with seeded(seed):
-        model = load(name, in_feats=in_feats, num_classes=num_classes)
+        model = load(name, in_feats=in_feats, num_classes=num_classes or classes_used)
         if freeze:
-            untrained = set(model.load_report.new) if model.load_report else set()
-            for parameter_name, parameter in model.named_parameters():
-                parameter.requires_grad = parameter_name.startswith("head.") or parameter_name in untrained
-        return fit(
+            _freeze(model)
+        training = TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience)
+        run = fit(
             model,
             make_loader(data, model, batch_size),
             task,
-            TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience),
+            training,
             Protocol(metric=metric or task.metrics[0]),
-            folder=folder,
-            identity={"finetuned": name, "seed": seed},
+            folder=Path(folder) if folder is not None else None,
+            identity={
+                "finetuned": name,
+                "sha256": info(name).weights.sha256,
+                "data": _fingerprint(data),
+                "training": asdict(training) | {"groups": []},
+                "num_classes": model.num_classes,
+                "batch_size": batch_size,
+                "freeze": freeze,
+                "metric": metric,
+                "seed": seed,
+            },
             progress=f"fine-tune {name}" if progress else None,
             save_every=save_every,
         )
+    run.model.load_report = model.load_report
+    run.model.requires_grad_(True)
+    return run
+
+
+def _freeze(model: ZooModel) -> None:
+    """Leaves only the head and what starts untrained to be trained."""
+    untrained = model.load_report.new if model.load_report else ()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name.startswith("head.") or name in untrained
+
+
+def _fingerprint(data: Any) -> str:
+    """Hash of all that training sees of the data."""
+    digest = hashlib.sha256()
+    graphs = [data] if isinstance(data, dgl.DGLGraph) else data.graphs
+    tensors = [tensor for graph in graphs for tensor in (*graph.edges(), graph.ndata["feat"])]
+    holder = data.ndata if isinstance(data, dgl.DGLGraph) else vars(data)
+    names = ("train_mask", "val_mask", "test_mask", "label" if "label" in holder else "labels")
+    for tensor in (*tensors, *(holder[name] for name in names)):
+        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

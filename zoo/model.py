@@ -16,8 +16,7 @@ from zoo._cache import per_graph, per_tensor
 from zoo._dgl import dgl
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import ConfigError, GraphError
-from zoo.nn.convs import Features
-from zoo.nn.sparse_linear import compress
+from zoo.nn.sparse_linear import Features, compress
 
 __all__ = ["READOUTS", "LoadReport", "ZooModel"]
 
@@ -115,7 +114,12 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
         self._hub_mixin_config = {**self._hub_mixin_config, "num_classes": num_classes}  # type: ignore[dict-item]
 
     def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
-        """A copy of a raw graph with this model's own preprocessing (`transforms`) applied."""
+        """A copy of a raw graph with this model's own preprocessing (`transforms`) applied.
+
+        Raises:
+            GraphError: The graph is empty, or has several node or edge types.
+        """
+        per_graph(graph, "checked", lambda: _check_graph(graph))
         return graph_transforms.apply(graph, self.transforms)
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
@@ -123,7 +127,8 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
 
         Args:
             graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such.
-            feat: (num_nodes, in_feats). Default: `graph.ndata["feat"]`.
+            feat: (num_nodes, in_feats). Default: `graph.ndata["feat"]`. What is derived from it is remembered until it
+                changes through torch; a change through NumPy's view of the same memory is not seen.
 
         Returns:
             (num_nodes, num_classes), with a readout (num_graphs, num_classes).
@@ -156,7 +161,8 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
         if not feat.is_floating_point():
             raise GraphError(f"feat is {feat.dtype}; convert it with feat.float()")
         per_tensor(feat, "checked", lambda: _check_finite(feat))
-        return compress(feat.to(next(self.parameters()).dtype))
+        dtype = next(self.parameters()).dtype
+        return compress(feat if feat.dtype == dtype else per_tensor(feat, dtype, lambda: feat.to(dtype)))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         from zoo import weights

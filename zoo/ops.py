@@ -32,19 +32,19 @@ def reverse(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
     return per_graph(graph, "reverse", lambda: dgl.reverse(graph, copy_ndata=False, copy_edata=False))
 
 
-def in_degrees(graph: "dgl.DGLGraph", dtype: torch.dtype) -> Tensor:
-    """In-degrees, shape (num_nodes, 1)."""
-    return per_graph(graph, ("in_degrees", dtype), lambda: graph.in_degrees().to(dtype).unsqueeze(1))
+def in_degrees(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
+    """In-degrees with dtype and device of `like`, shape (num_nodes, 1)."""
+    return per_graph(graph, ("in_degrees", like.dtype, like.device), lambda: graph.in_degrees().to(like).unsqueeze(1))
 
 
-def degree_scale(graph: "dgl.DGLGraph", dtype: torch.dtype) -> Tensor:
-    """In-degrees to the power -1/2, shape (num_nodes, 1); 0 for a node without in-edges."""
+def degree_scale(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
+    """In-degrees to the power -1/2 with dtype and device of `like`, (num_nodes, 1); 0 for a node without in-edges."""
 
     def compute() -> Tensor:
-        degrees = in_degrees(graph, dtype)
+        degrees = in_degrees(graph, like)
         return torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), torch.zeros_like(degrees))
 
-    return per_graph(graph, ("degree_scale", dtype), compute)
+    return per_graph(graph, ("degree_scale", like.dtype, like.device), compute)
 
 
 def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -65,7 +65,7 @@ def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None)
 
 def propagate_mean(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     """Mean of the in-neighbours' features, shape (num_nodes, width); 0 for a node without in-edges."""
-    return propagate(graph, feat) / in_degrees(graph, feat.dtype).clamp(min=1)
+    return propagate(graph, feat) / in_degrees(graph, feat).clamp(min=1)
 
 
 def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
 
     Out-degrees would do as well on a directed graph; in-degrees are what the authors' PyG convolutions use.
     """
-    scale = degree_scale(graph, feat.dtype)
+    scale = degree_scale(graph, feat)
     return propagate(graph, feat * scale) * scale
 
 
@@ -94,4 +94,4 @@ def edge_add(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
 
 def readout(graph: "dgl.DGLGraph", feat: Tensor, reducer: str) -> Tensor:
     """Sum, mean or max of each graph's nodes: (num_nodes, width) to (num_graphs, width)."""
-    return dgl.ops.segment_reduce(graph.batch_num_nodes(), feat, reducer)
+    return dgl.ops.segment_reduce(graph.batch_num_nodes().to(feat.device), feat, reducer)

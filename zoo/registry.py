@@ -6,20 +6,20 @@ import fnmatch
 import functools
 import json
 import re
-import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo._files import resource, write_text
+from zoo._types import fits
 from zoo.errors import CheckpointNotFound, RegistryError
-from zoo.training.recipe import Published
 
 __all__ = [
     "VERDICTS",
     "Checkpoint",
     "Hub",
+    "Published",
     "Runs",
     "Score",
     "Weights",
@@ -91,6 +91,23 @@ class Runs:
     std: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A paper's number, on the metric's scale.
+
+    Attributes:
+        value: Mean.
+        std: Standard deviation over the paper's runs, if printed.
+        runs: How many those were, if known.
+        source: Where it stands.
+    """
+
+    value: float
+    std: float | None = None
+    runs: int | None = None
+    source: str
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """One entry of the registry.
@@ -147,7 +164,7 @@ def read(path: Path | None = None) -> dict[str, Checkpoint]:
     if path is not None:
         return _read(path)
     path = resource("checkpoints.json")
-    return _read_cached(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return dict(_read_cached(path, path.stat().st_mtime_ns if path.exists() else 0))
 
 
 @functools.lru_cache(maxsize=1)
@@ -210,19 +227,8 @@ def _construct(cls: Any, settings: Any, where: str) -> Any:
     if wrong := sorted(expected.keys() ^ settings.keys()):
         raise RegistryError(f"{where}: keys missing or unknown: {', '.join(wrong)}")
     for key, kind in expected.items():
-        _require(_fits(settings[key], kind), where, f"{key} has a wrong type")
+        _require(fits(settings[key], kind), where, f"{key} has a wrong type")
     return cls(**settings)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a JSON value is of an annotated type; a whole number is a float too."""
-    if typing.get_origin(kind) is types.UnionType:
-        return any(_fits(value, option) for option in typing.get_args(kind))
-    if kind == dict[str, str]:
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    if kind is float and type(value) is int:
-        return True
-    return type(value) is kind
 
 
 def _require(condition: bool, where: str, message: str) -> None:
@@ -267,7 +273,7 @@ def info(name: str) -> Checkpoint:
         CheckpointNotFound: No such name; the message has the nearest ones.
     """
     entries = read()
-    if name in entries:
+    if isinstance(name, str) and name in entries:
         return entries[name]
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise CheckpointNotFound(

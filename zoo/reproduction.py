@@ -9,11 +9,13 @@ import statistics
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from zoo._files import resource, write_text
@@ -167,6 +169,15 @@ def read_results(path: Path) -> list[Row]:
     return rows
 
 
+def _add_result(path: Path, row: Row, table: Table) -> list[Row]:
+    """Adds a run to a results file, to which other processes may be adding too; returns what is then in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        rows = _in_order([*read_results(path), row], table)
+        _write_results(path, rows)
+    return rows
+
+
 def _write_results(path: Path, rows: Iterable[Row]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
@@ -181,8 +192,8 @@ def reproduce(
     cells: str | None = None,
     seeds: int | None = None,
     jobs: int = 1,
-    results: Path = Path("results"),
-    runs: Path = Path("runs"),
+    results: Path | str = Path("results"),
+    runs: Path | str = Path("runs"),
     progress: bool = False,
 ) -> list[CellResult]:
     """Runs what is missing of a table, and compares it with the published numbers.
@@ -206,7 +217,7 @@ def reproduce(
     chosen = [cell for cell in table.cells if cells is None or cells in cell.name]
     if not chosen:
         raise RecipeNotFound(f"table {name!r} has no cell like {cells!r}: {', '.join(c.name for c in table.cells)}")
-    path = results / f"{table.name}.csv"
+    path = Path(results) / f"{table.name}.csv"
     rows = read_results(path)
     done = {(row.cell, row.digest, row.seed) for row in rows}
     pending = [
@@ -218,10 +229,9 @@ def reproduce(
     reasons: dict[str, str] = {}
     bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
     with bar:
-        for cell, outcome in _run_all(pending, runs, jobs):
+        for cell, outcome in _run_all(pending, Path(runs), jobs):
             if isinstance(outcome, Row):
-                rows.append(outcome)
-                _write_results(path, _in_order(rows, table))
+                rows = _add_result(path, outcome, table)
             else:
                 reasons[cell.name] = outcome
             bar.update()
@@ -231,8 +241,8 @@ def reproduce(
 def _in_order(rows: list[Row], table: Table) -> list[Row]:
     """Sorted by cell and seed; runs of a recipe that has changed since are dropped."""
     order = {(cell.name, cell.recipe.digest()): i for i, cell in enumerate(table.cells)}
-    current = [row for row in rows if (row.cell, row.digest) in order]
-    return sorted(current, key=lambda row: (order[row.cell, row.digest], row.seed))
+    current = {(order[row.cell, row.digest], row.seed): row for row in rows if (row.cell, row.digest) in order}
+    return [current[place] for place in sorted(current)]
 
 
 def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iterator[tuple[Cell, Row | str]]:
@@ -245,9 +255,10 @@ def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iter
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
-        except BaseException:
+        except BrokenProcessPool as error:
+            raise ZooError("a process was killed from outside (out of memory?): use fewer jobs; runs go on") from error
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
@@ -257,7 +268,6 @@ def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
 
 def _run(cell: Cell, seed: int, runs: Path) -> Row | str:
     """One run's row; where its data is out of reach, the reason."""
-    from zoo.environment import environment
     from zoo.training.loop import train
 
     recipe = cell.recipe
@@ -276,7 +286,7 @@ def _run(cell: Cell, seed: int, runs: Path) -> Row | str:
         epoch=run.epoch,
         epochs=run.epochs,
         seconds=run.seconds,
-        **environment(),
+        **run.environment,
     )
 
 
@@ -315,7 +325,7 @@ def _compatible(mean: float, std: float | None, n: int, published: Published) ->
     """Whether a statistical test finds no difference."""
     from scipy import stats
 
-    if std is None or std == 0:
+    if std is None:
         return False
     if abs(mean - published.value) <= stats.t.ppf(0.975, n - 1) * std / math.sqrt(n):
         return True

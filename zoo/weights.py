@@ -11,12 +11,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zoo import models
-from zoo._files import replacing, write_text
+from zoo import hub, models, registry
+from zoo._files import replacing, resource, write_text
 from zoo.errors import CheckpointError, ConfigError, IntegrityError
 from zoo.model import LoadReport, ZooModel
 
-__all__ = ["CONFIG", "WEIGHTS", "fill", "load_folder", "sha256", "write"]
+__all__ = ["CONFIG", "WEIGHTS", "fill", "load", "load_folder", "sha256", "write"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -27,27 +27,61 @@ def sha256(content: bytes) -> str:
 
 
 def write(model: ZooModel, folder: Path) -> None:
-    """Writes a model's weights and config, each file whole or not at all."""
+    """Writes a model's weights and config, each file whole or not at all.
+
+    The config stands in the weights file too, where the sha256 covers it.
+    """
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
     with replacing(folder / WEIGHTS) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
     write_text(folder / CONFIG, json.dumps(model.config, indent=2) + "\n")
 
 
-def load_folder(folder: Path, *, expected_sha256: str | None = None, **overrides: Any) -> ZooModel:
+def load(name: str, *, num_classes: int | None = None, in_feats: int | None = None) -> ZooModel:
+    """A pretrained model, in eval mode.
+
+    The weights are looked for in the package, then in the Hub's cache, then on the Hub at the pinned commit; their
+    sha256 is checked every time.
+
+    Args:
+        name: See `zoo.list_checkpoints`.
+        num_classes: Another number of classes: the head starts untrained.
+        in_feats: Another feature width: the first layer starts untrained. What is kept and what is new is told by a
+            warning, and by `model.load_report`.
+
+    Raises:
+        CheckpointNotFound: No such checkpoint, or its files are out of reach.
+        IntegrityError: The files are not those that the registry names.
+        CheckpointError: The files do not describe a model.
+    """
+    entry = registry.info(name)
+    bundled = resource("pretrained") / name
+    folder = bundled if (bundled / WEIGHTS).exists() else hub.download(entry)
+    return load_folder(folder, expected_sha256=entry.weights.sha256, num_classes=num_classes, in_feats=in_feats)
+
+
+def load_folder(
+    folder: Path | str,
+    *,
+    expected_sha256: str | None = None,
+    num_classes: int | None = None,
+    in_feats: int | None = None,
+) -> ZooModel:
     """The model in a folder, in eval mode.
 
     Args:
         folder: With config.json and model.safetensors.
-        expected_sha256: Of the weights file. Default: not checked.
-        overrides: `in_feats` and `num_classes` that differ from the checkpoint's: the layers whose shapes change
-            start untrained, which a warning reports; everything else is strict.
+        expected_sha256: Of the weights file, which also holds the config. Default: not checked.
+        num_classes: See `load`.
+        in_feats: See `load`. Everything but what these two change is strict.
 
     Raises:
         CheckpointError: A file is missing, broken, or not a checkpoint of this zoo.
+        IntegrityError: The weights are not the expected bytes, or config.json is not what they were written with.
         ConfigError: An override is impossible.
-        IntegrityError: The weights are not the expected bytes.
     """
+    folder = Path(folder)
     content = _read_bytes(folder / WEIGHTS)
     if expected_sha256 is not None and sha256(content) != expected_sha256:
         raise IntegrityError(
@@ -55,16 +89,29 @@ def load_folder(folder: Path, *, expected_sha256: str | None = None, **overrides
             "Install the package again or delete the cached file"
         )
     config = _read_config(folder / CONFIG)
-    method = config.pop("method", None)
+    if expected_sha256 is not None and config != _own_config(content):
+        raise IntegrityError(f"{folder / CONFIG} was changed: the weights were written with another config")
+    arguments = {key: value for key, value in config.items() if key != "method"}
     try:
         with torch.device("meta"):  # neither memory nor time for parameters that the file replaces
-            model = models.create(method, config)
+            model = models.create(config["method"], arguments)
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
     _fill(model, _parse(content, folder / WEIGHTS), folder / WEIGHTS)
-    if overrides:
-        model = _transfer(model, models.create(method, {**config, **overrides}))
+    overrides = {"num_classes": num_classes, "in_feats": in_feats}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if given:
+        model = _transfer(model, models.create(config["method"], {**arguments, **given}))
     return model.eval()
+
+
+def _own_config(content: bytes) -> Any:
+    """The config that a weights file of this zoo was written with; None if there is none."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["config"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def fill(model: ZooModel, file: Path) -> None:
@@ -82,7 +129,7 @@ def _read_bytes(file: Path) -> bytes:
 def _read_config(file: Path) -> dict[str, Any]:
     try:
         config = json.loads(_read_bytes(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("method"), str):
         raise CheckpointError(f'{file} does not describe a model: it needs an object with a "method"')

@@ -77,9 +77,9 @@ def dirichlet_energy(graph: "dgl.DGLGraph", feat: Tensor, *, normalize: str = "d
     """
     _check_choice("normalize", normalize, NORMALIZATIONS)
     feat = _as_double(graph, feat)
-    degrees = ops.in_degrees(graph, feat.dtype)
+    degrees = ops.in_degrees(graph, feat)
     if normalize == "degrees":
-        feat = feat * ops.degree_scale(graph, feat.dtype)
+        feat = feat * ops.degree_scale(graph, feat)
         return (feat * (degrees * feat - ops.propagate(graph, feat))).sum()
     feat = feat - feat.mean(0)  # changes no difference, and keeps squares small that are subtracted from each other
     squares = feat.square().sum(1, keepdim=True)
@@ -123,7 +123,7 @@ def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
     feat = _as_double(graph, feat)
     unit = feat / _one_for_zero(torch.linalg.vector_norm(feat, dim=1, keepdim=True))
     simple = _simple(graph)
-    counts, partners = ops.in_degrees(simple, feat.dtype), ops.propagate(simple, unit)
+    counts, partners = ops.in_degrees(simple, feat), ops.propagate(simple, unit)
     if pairs != "neighbors":
         others, everyone = torch.full_like(counts, graph.num_nodes() - 1), unit.sum(0) - unit
         counts, partners = (others, everyone) if pairs == "all" else (others - counts, everyone - partners)

@@ -131,9 +131,7 @@ def _folder(path: Path) -> dict[str, Any]:
     ends = [np.array([numbers[end] for end in edges[side]], dtype=np.int64) for side in ("src", "dst")]
     arguments: dict[str, Any] = {"edges": (ends[0], ends[1])}
     if "label" in nodes:
-        labels = _numbers("label", nodes.pop("label"))
-        whole = np.array_equal(labels, labels.astype(np.int64))
-        arguments["label"] = labels.astype(np.int64) if whole else labels
+        arguments["label"] = _labels(nodes.pop("label"), nodes.get("split"))
     if "split" in nodes:
         arguments |= _masks(nodes.pop("split"))
     if not nodes:
@@ -142,13 +140,25 @@ def _folder(path: Path) -> dict[str, Any]:
     return arguments
 
 
+def _labels(column: list[str], split: list[str] | None) -> Array:
+    """Classes if every cell is written as a whole number, else targets; an unlabelled node outside the split gets 0."""
+    given = [cell or ("0" if split is not None and not split[node] else "") for node, cell in enumerate(column)]
+    if missing := [node for node, cell in enumerate(given) if not cell]:
+        raise GraphError(f"nodes.csv, column label: row {missing[0] + 2} is empty, but its node is in the split")
+    labels = _numbers("label", given)
+    classes = all(cell.lstrip("+-").isdigit() for cell in given)
+    return labels.astype(np.int64) if classes else labels
+
+
 def _table(path: Path) -> dict[str, list[str]]:
     """Columns of a CSV file by name."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise GraphError(f"{path.name} cannot be read as CSV ({error})") from error
+    if len(set(header)) < len(header):
+        raise GraphError(f"{path.name} names a column twice: {', '.join(header)}")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise GraphError(f"{path.name}, line {number}: {len(row)} cells for {len(header)} columns")

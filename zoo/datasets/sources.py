@@ -12,11 +12,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from zoo.errors import DatasetNotFound, IntegrityError
 
 __all__ = ["RawFile", "raw_files", "read"]
+
+TIMEOUT = 10  # seconds without a byte
+_unreachable: set[str] = set()  # hosts that did not answer this process: they are not asked again
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,15 @@ def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
     import pooch
 
     target = _cache() / file.path
+    host = urlsplit(file.url).netloc
     try:
-        pooch.retrieve(file.url, known_hash=file.sha256, fname=target.name, path=target.parent)
+        if host in _unreachable:
+            raise ConnectionError(f"{host} did not answer before")
+        downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
+        pooch.retrieve(file.url, known_hash=file.sha256, fname=target.name, path=target.parent, downloader=downloader)
     except OSError as error:  # no network, no such host, HTTP errors: all of them are OSErrors
+        if getattr(error, "response", None) is None:  # nobody answered
+            _unreachable.add(host)
         raise DatasetNotFound(
             f"data set {dataset!r} is not at hand and cannot be fetched ({type(error).__name__}): "
             f"missing {', '.join(absent.path for absent in missing)}, origin {file.url}. "

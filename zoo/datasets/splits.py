@@ -68,14 +68,19 @@ def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:
     Raises:
         GraphError: The data set has no such split; the message names those that it has.
     """
-    family = f"{name.partition('-')[0]}-a-b-c" if _DRAWN.fullmatch(name) else name
-    if family not in info.splits:
-        raise GraphError(f"data set {info.name!r} has no split {name!r}; it has {', '.join(info.splits)}")
-    if family != name:
+    check(info, name)
+    if name not in info.splits:
         return draw(name, labels, seed)
     reader = importlib.import_module(f"zoo.datasets.{_READERS[name]}")
     split: Masks = reader.split(info, name, seed, labels)
     return split
+
+
+def check(info: DatasetInfo, name: str) -> None:
+    """Raises GraphError, with those that there are, if a data set has no split of this name."""
+    family = f"{name.partition('-')[0]}-a-b-c" if _DRAWN.fullmatch(name) else name
+    if family not in info.splits or name.endswith("-a-b-c"):
+        raise GraphError(f"data set {info.name!r} has no split {name!r}; it has {', '.join(info.splits)}")
 
 
 def draw(name: str, labels: Tensor, seed: int) -> Masks:

@@ -67,14 +67,16 @@ def row_normalize(graph: dgl.DGLGraph) -> dgl.DGLGraph:
 def max_normalize_label(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """Divides regression targets by the largest of them, as the CNA paper does with page traffic.
 
+    A graph without targets (no labels, or classes) passes.
+
     Raises:
-        GraphError: The labels are classes, or none of them is positive.
+        GraphError: No target is positive.
     """
-    if "label" not in graph.ndata:
+    label = graph.ndata.get("label")
+    if label is None or not label.is_floating_point():
         return graph.local_var()
-    label = graph.ndata["label"]
-    if not label.is_floating_point() or not label.max() > 0:
-        raise GraphError(f"max_normalize_label needs positive float targets; the labels are {label.dtype}")
+    if not label.max() > 0:
+        raise GraphError("max_normalize_label needs a positive target")
     return _with_data(graph, "label", label / label.max())
 
 
@@ -120,7 +122,7 @@ def _with_edges(graph: dgl.DGLGraph, src: Tensor, dst: Tensor) -> dgl.DGLGraph:
         sizes = graph.batch_num_nodes()
         new.set_batch_num_nodes(sizes)
         owner = torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
-        new.set_batch_num_edges(torch.bincount(owner[src.long()], minlength=len(sizes)))
+        new.set_batch_num_edges(torch.bincount(owner[src.long()], minlength=len(sizes)).to(graph.idtype))
     return new
 
 

@@ -2,14 +2,17 @@
 
 import difflib
 import importlib
+import inspect
 import pkgutil
+import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from zoo._types import fits, type_name
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
 
-__all__ = ["create", "get", "list_models", "register"]
+__all__ = ["check_arguments", "create", "get", "list_models", "register"]
 
 M = TypeVar("M", bound=type[ZooModel])
 
@@ -47,6 +50,20 @@ def get(method: str) -> type[ZooModel]:
     return classes[method]
 
 
+def check_arguments(method: str, arguments: dict[str, Any]) -> None:
+    """Raises ConfigError if a method does not know an argument, or wants another type."""
+    cls = get(method)
+    hints = typing.get_type_hints(cls.__init__)
+    known = [name for name in inspect.signature(cls).parameters if name in hints]
+    for name, value in arguments.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise ConfigError(f"method {method!r} has no argument {name!r}: {hint}")
+        if not fits(value, hints[name]):
+            raise ConfigError(f"method {method!r}: {name} must be {type_name(hints[name])}, got {value!r}")
+
+
 def create(method: str, arguments: dict[str, Any]) -> ZooModel:
     """A new model of a method.
 
@@ -57,6 +74,7 @@ def create(method: str, arguments: dict[str, Any]) -> ZooModel:
     Raises:
         ConfigError: Unknown method; unknown, missing or impossible argument.
     """
+    check_arguments(method, arguments)
     cls = get(method)
     try:
         return cls(**arguments)

@@ -11,8 +11,9 @@ Nodes of different clusters pass through different functions, which keeps them a
 
 Where the authors' code differs from the paper, both can be had:
 
-- `norm="cluster"` is the formula above; `norm="row"` standardises each node's row over its features (unbiased
-  variance), which is what the code does, whatever the clusters.
+- `norm="cluster"` is the formula above, over the nodes of the graph at hand, in evaluation too (with a readout:
+  averages from training, so that a graph's answer does not depend on its batch); `norm="row"` standardises each node's
+  row over its features (unbiased variance), which is what the code does, whatever the clusters.
 - `share_activation=True`: one module (one set of centroids, one set of K rationals) serves all layers, as in the code.
 - The code refits the centroids every 20th call, evaluations included. Here `refit_every` counts training calls only,
   so that evaluation is a pure function; `refit_every=1` refits at each, `refit_threshold` when the clusters have
@@ -29,11 +30,11 @@ from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.models import register
-from zoo.nn.convs import Features, LinearConv, make_conv
+from zoo.nn.convs import LinearConv, make_conv
 from zoo.nn.kmeans import DISTANCES, assign, kmeans
 from zoo.nn.norms import ClusterNorm, RowNorm
 from zoo.nn.rational import Rational
-from zoo.nn.sparse_linear import Linear
+from zoo.nn.sparse_linear import Features, Linear
 
 __all__ = ["CNA", "ClusterNormalizeActivate"]
 
@@ -50,8 +51,8 @@ class ClusterNormalizeActivate(nn.Module):
         norm: `"cluster"`, `"row"` or `"none"`, see the module.
         running_norm: `"cluster"` takes averages from training in evaluation, see `zoo.nn.norms.ClusterNorm`.
         activation: `"rational"`, `"relu"` or `"none"`.
-        refit_every: Refit the centroids at every so many-th training call, the first included. None: only at the
-            first, and by `refit_threshold`.
+        refit_every: Refit the centroids at every so many-th training call, the first included. 0: only at the first,
+            and by `refit_threshold`.
         refit_threshold: Refit once the points' mean squared distance to their centroids has grown by this share since
             the last fit. Default: None, never for that reason.
         distance: `"euclidean"` or `"cosine"`.
@@ -74,7 +75,7 @@ class ClusterNormalizeActivate(nn.Module):
         norm: str = "cluster",
         running_norm: bool = False,
         activation: str = "rational",
-        refit_every: int | None = 20,
+        refit_every: int = 20,
         refit_threshold: float | None = None,
         distance: str = "euclidean",
         degrees: Sequence[int] = (5, 4),
@@ -86,8 +87,8 @@ class ClusterNormalizeActivate(nn.Module):
         _check_choice("distance", distance, DISTANCES)
         if num_clusters < 1:
             raise ConfigError(f"num_clusters must be at least 1, got {num_clusters}")
-        if refit_every is not None and refit_every < 1:
-            raise ConfigError(f"refit_every must be at least 1 or None, got {refit_every}")
+        if refit_every < 0:
+            raise ConfigError(f"refit_every must not be negative, got {refit_every}")
         if refit_threshold is not None and refit_threshold < 0:
             raise ConfigError(f"refit_threshold must not be negative, got {refit_threshold}")
         self.num_clusters, self.distance = num_clusters, distance
@@ -127,7 +128,7 @@ class ClusterNormalizeActivate(nn.Module):
         return assign(x, self.centroids, self.distance)
 
     def _refit_due(self, x: Tensor) -> bool:
-        if self.calls == 0 or (self.refit_every is not None and self.calls % self.refit_every == 0):
+        if self.calls == 0 or (self.refit_every > 0 and self.calls % self.refit_every == 0):
             return True
         return self.refit_threshold is not None and bool(self._spread(x) > (1 + self.refit_threshold) * self.spread)
 
@@ -157,7 +158,7 @@ class CNA(ZooModel):
         norm: `"cluster"` (paper), `"row"` (authors' code) or `"none"`.
         activation: `"rational"`, `"relu"` or `"none"`.
         share_activation: One module for all layers (authors' code) instead of one per layer.
-        refit_every: Refit the centroids at every so many-th training call.
+        refit_every: Refit the centroids at every so many-th training call; 0: only at the first.
         refit_threshold: Refit when the clusters have loosened by this share.
         distance: Of the k-means: `"euclidean"` or `"cosine"`.
         degrees: Of the rationals' numerator and denominator.
@@ -180,7 +181,7 @@ class CNA(ZooModel):
         norm: str = "cluster",
         activation: str = "rational",
         share_activation: bool = False,
-        refit_every: int | None = 20,
+        refit_every: int = 20,
         refit_threshold: float | None = None,
         distance: str = "euclidean",
         degrees: Sequence[int] = (5, 4),

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
-from zoo.nn.convs import Features, LinearConv, SAGEConv
-from zoo.nn.sparse_linear import Dropout
+from zoo.nn.convs import LinearConv, SAGEConv
+from zoo.nn.sparse_linear import Dropout, Features
 
 __all__ = ["SAGE"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zoo import ops
 from zoo.errors import ConfigError
-from zoo.nn.sparse_linear import Dropout, Linear, SparseFeatures
+from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = [
     "CONVS",
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 Graph = Any  # a DGLGraph; DGL carries no types
-Features = Tensor | SparseFeatures
 
 
 class LinearConv(nn.Module):
@@ -175,7 +174,8 @@ class ChebConv(nn.Module):
 class DirGCNConv(nn.Module):
     """Y = α S X W_out + (1 - α) Sᵀ X W_in + b, S = D_out^(-1/2) A D_in^(-1/2) (Rossi et al. 2023, Dir-GNN, eq. 6).
 
-    S X gathers from the nodes that a node points at, Sᵀ X from those that point at it.
+    S X gathers from the nodes that a node points at, Sᵀ X from those that point at it. A direction whose factor is 0 is
+    neither computed nor has it parameters.
 
     Args:
         in_feats: Width of the input.
@@ -186,18 +186,23 @@ class DirGCNConv(nn.Module):
     def __init__(self, in_feats: int, out_feats: int, *, alpha: float = 1.0) -> None:
         super().__init__()
         self.alpha = alpha
-        self.outwards = Linear(in_feats, out_feats, bias=False)
-        self.inwards = Linear(in_feats, out_feats, bias=False)
+        self.outwards = Linear(in_feats, out_feats, bias=False) if alpha != 0 else None
+        self.inwards = Linear(in_feats, out_feats, bias=False) if alpha != 1 else None
         self.bias = nn.Parameter(torch.empty(out_feats).uniform_(-1, 1) / math.sqrt(in_feats))
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        outwards, inwards = self.outwards(feat), self.inwards(feat)
-        out_scale = ops.degree_scale(ops.reverse(graph), outwards.dtype)
-        in_scale = ops.degree_scale(graph, outwards.dtype)
-        to_sources = ops.propagate(ops.reverse(graph), outwards * in_scale) * out_scale
-        to_targets = ops.propagate(graph, inwards * out_scale) * in_scale
-        return self.alpha * to_sources + (1 - self.alpha) * to_targets + self.bias
+        output: Tensor = self.bias
+        if self.outwards is not None:
+            output = output + self.alpha * _propagate_scaled(ops.reverse(graph), self.outwards(feat))
+        if self.inwards is not None:
+            output = output + (1 - self.alpha) * _propagate_scaled(graph, self.inwards(feat))
+        return output
+
+
+def _propagate_scaled(graph: Graph, feat: Tensor) -> Tensor:
+    """Sum over in-neighbours, each divided by √(its out-degree · the receiver's in-degree)."""
+    return ops.propagate(graph, feat * ops.degree_scale(ops.reverse(graph), feat)) * ops.degree_scale(graph, feat)
 
 
 class DirSAGEConv(nn.Module):

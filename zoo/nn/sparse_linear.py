@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from zoo._cache import per_tensor
 from zoo.errors import ConfigError
 
-__all__ = ["Dropout", "Linear", "SparseFeatures", "compress"]
+__all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress"]
 
 INITS = ("torch", "glorot")
 MAX_DENSITY = 0.15  # above it the dense product is the faster one
@@ -54,6 +55,9 @@ class SparseFeatures:
         """The same pattern of non-zeros with other values."""
         csr = _with_values(self.csr, values)
         return SparseFeatures(csr, _with_values(self.transpose, values[self.order]), self.order)
+
+
+Features = Tensor | SparseFeatures  # what a first layer takes
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -95,6 +99,7 @@ class _SparseProduct(torch.autograd.Function):
         return feat.csr @ weight.t()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
         (grad,) = grads
         return None, (ctx.feat.transpose @ grad).t().contiguous()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from zoo._dgl import dgl
-from zoo.errors import GraphError
+from zoo.datasets.graphs import check_graph
+from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.training.tasks import TASKS, Task
 
@@ -36,7 +37,7 @@ class FullGraph:
 
     def __init__(self, graph: "dgl.DGLGraph", model: ZooModel) -> None:
         self.graph = model.prepare(graph)
-        self.labels = self.graph.ndata["label"]
+        self.labels = _plain(self.graph.ndata["label"])
         self.rows = {part: self.graph.ndata[f"{part}_mask"].nonzero().squeeze(1) for part in PARTS}
 
     def train_batches(self) -> Iterator[Batch]:
@@ -61,7 +62,7 @@ class GraphBatches:
 
     def __init__(self, dataset: Any, model: ZooModel, batch_size: int) -> None:
         self.graphs = [model.prepare(graph) for graph in dataset.graphs]
-        self.labels = dataset.labels
+        self.labels = _plain(dataset.labels)
         self.batch_size = batch_size
         self.train_rows = dataset.train_mask.nonzero().squeeze(1)
         self.evaluation = {
@@ -77,7 +78,7 @@ class GraphBatches:
         order = self.train_rows[torch.randperm(len(self.train_rows))]
         for rows in order.split(self.batch_size):
             batch = dgl.batch([self.graphs[i] for i in rows.tolist()])
-            yield Batch(batch, torch.arange(len(rows)), self.labels[rows])
+            yield Batch(batch, torch.arange(len(rows), device=rows.device), self.labels[rows])
 
     def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits and labels of validation and test."""
@@ -90,30 +91,54 @@ class GraphBatches:
 Loader = FullGraph | GraphBatches
 
 
+def _plain(labels: Tensor) -> Tensor:
+    """Classes as int64, targets as float32."""
+    return labels.float() if labels.is_floating_point() else labels.long()
+
+
 def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
-    """The loader that fits the data: a DGLGraph or a `GraphDataset`."""
+    """The loader that fits the data: a DGLGraph or a `GraphDataset`.
+
+    Raises:
+        ConfigError: The model gives logits per node for a set of graphs, or per graph for one graph.
+    """
     if isinstance(data, dgl.DGLGraph):
+        if model.readout is not None:
+            raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
         return FullGraph(data, model)
+    if model.readout is None:
+        raise ConfigError('this model has no readout, so it classifies nodes, but the data is a set of graphs')
     return GraphBatches(data, model, batch_size or len(data))
 
 
 def describe(data: Any) -> tuple[Task, int, int]:
-    """Task, in_feats and num_classes (1 for regression) of a DGLGraph or a `GraphDataset`; GraphError if incomplete."""
+    """Task, in_feats and num_classes (1 for regression) of a DGLGraph or a `GraphDataset`.
+
+    Raises:
+        GraphError: Features, labels or masks are missing, of a wrong shape or type, empty, or overlap.
+    """
     node_level = isinstance(data, dgl.DGLGraph)
     if node_level:
-        missing = [key for key in ("feat", "label", *(f"{part}_mask" for part in PARTS)) if key not in data.ndata]
+        check_graph(data)
+        missing = [key for key in ("label", *(f"{part}_mask" for part in PARTS)) if key not in data.ndata]
         if missing:
             raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
     labels = data.ndata["label"] if node_level else data.labels
-    feat = data.ndata["feat"] if node_level else data.graphs[0].ndata["feat"]
     masks = [data.ndata[f"{part}_mask"] if node_level else getattr(data, f"{part}_mask") for part in PARTS]
+    size = data.num_nodes() if node_level else len(data)
+    if labels.shape != (size,):
+        raise GraphError(f"label has shape {tuple(labels.shape)}: expected ({size},)")
     for part, mask in zip(PARTS, masks, strict=True):
         if not mask.any():
             raise GraphError(f"the {part} mask is empty")
+    used = labels[torch.stack(masks).any(0)]
+    in_feats = (data if node_level else data.graphs[0]).ndata["feat"].shape[1]
     if labels.is_floating_point():
-        return TASKS["node-regression"], feat.shape[1], 1
-    used = labels[torch.stack(list(masks)).any(0)]
+        if not torch.isfinite(used).all():
+            raise GraphError("a target in the masks is NaN or infinite; leave it out of the masks")
+        return TASKS["node-regression"], in_feats, 1
     if used.min() < 0:
         raise GraphError("a labelled node or graph has a negative class; leave it out of the masks")
-    task = TASKS["node-classification" if node_level else "graph-classification"]
-    return task, feat.shape[1], int(used.max()) + 1
+    if not node_level:
+        return TASKS["graph-classification"], in_feats, data.num_classes
+    return TASKS["node-classification"], in_feats, int(labels.max()) + 1

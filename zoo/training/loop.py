@@ -2,7 +2,9 @@
 
 import fnmatch
 import json
+import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -39,6 +41,7 @@ class Run:
         epoch: The selected epoch, counted from 1.
         epochs: Epochs trained.
         seconds: Time spent in them.
+        environment: Versions of python, torch and dgl that trained it.
     """
 
     model: ZooModel
@@ -48,6 +51,7 @@ class Run:
     epoch: int
     epochs: int
     seconds: float
+    environment: dict[str, str]
 
 
 @dataclass
@@ -74,9 +78,9 @@ class _State:
 
 
 def train(
-    recipe: Recipe | str,
+    recipe: Recipe | str | Path,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     *,
     progress: bool = False,
     save_every: float = 5.0,
@@ -84,7 +88,7 @@ def train(
     """Trains a recipe with one seed.
 
     Args:
-        recipe: A recipe, or the name of one.
+        recipe: A recipe, the name of one, or the path of a TOML file.
         seed: Draws the split (where it varies), the parameters, dropout and the order of batches.
         folder: Where the log, the state and in the end the model and `result.json` are written. A run that was
             killed goes on from its state and ends with the same bits; one that has ended is read back. Default: none.
@@ -93,11 +97,10 @@ def train(
 
     Raises:
         RecipeError: The recipe does not fit the data, or the folder holds a run of another recipe or seed.
+        ZooError: The loss is not finite from the first epoch on.
     """
-    recipe = find(recipe) if isinstance(recipe, str) else recipe
-    finished = _read_result(folder, recipe, seed) if folder else None
-    if finished:
-        return finished
+    recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
+    folder = Path(folder) if folder is not None else None
     with seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed)
         task, in_feats, num_classes = describe(data)
@@ -153,15 +156,17 @@ def fit(
         training: Optimiser and length.
         protocol: Metric and selection rule.
         folder: See `train`.
-        identity: What the folder's run is; a state of another identity is refused.
+        identity: What the run is: a folder with another one's state or result is refused.
         progress: Title of a progress bar. Default: none is shown.
         save_every: Seconds between states.
     """
     if protocol.metric not in task.metrics:
         raise RecipeError(f"metric {protocol.metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
+    identity = identity or {}
+    if finished := _read_result(folder, identity):
+        return finished
     groups = _parameter_groups(model, training)
     optimizer = torch.optim.Adam([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
-    identity = identity or {}
     state = _read_state(folder, identity, model, optimizer) if folder else _State()
     saved = time.perf_counter()
     with (
@@ -172,6 +177,9 @@ def fit(
             started = time.perf_counter()
             loss = _step(model, loader, task, groups, optimizer)
             scores = _evaluate(model, loader, task, protocol.metric)
+            if not math.isfinite(loss + scores["val_loss"]):
+                warnings.warn(f"diverged: the loss at epoch {state.epoch + 1} is not finite", stacklevel=2)
+                break
             state.epoch += 1
             _update(state, model, scores, protocol)
             state.seconds += time.perf_counter() - started
@@ -182,12 +190,13 @@ def fit(
                 _write_state(folder, identity, state, model, optimizer)
                 saved = time.perf_counter()
     selected = state.selected
-    assert selected is not None
+    if selected is None:
+        raise ZooError("the loss is not finite from the first epoch on: use a lower lr, and look at the features")
     model.load_state_dict(selected.parameters)
     model.eval()
-    run = Run(
-        model, protocol.metric, selected.val, selected.test, selected.epoch, state.epoch, round(state.seconds, 3)
-    )
+    seconds = round(state.seconds, 3)
+    best = (selected.val, selected.test, selected.epoch)
+    run = Run(model, protocol.metric, *best, state.epoch, seconds, environment())
     if folder:
         _write_result(folder, identity, run)
     return run
@@ -221,7 +230,7 @@ def _step(
     model: ZooModel, loader: Loader, task: Task, groups: list[dict[str, Any]], optimizer: torch.optim.Optimizer
 ) -> float:
     """One epoch; the mean loss of its items."""
-    model.train()
+    _train_mode(model)
     total, count = 0.0, 0
     for batch in loader.train_batches():
         optimizer.zero_grad()
@@ -234,6 +243,15 @@ def _step(
         total += float(loss.detach()) * len(batch.rows)
         count += len(batch.rows)
     return total / count
+
+
+def _train_mode(model: ZooModel) -> None:
+    """Training mode for all but the modules whose parameters are all frozen: their buffers must not move either."""
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
 
 
 @torch.no_grad()
@@ -277,6 +295,9 @@ def _log(folder: Path | None, epoch: int) -> Iterator[Any]:
         yield lambda line: None
         return
     path = folder / LOG
+    for name in (STATE, LOG, RESULT, weights.CONFIG, weights.WEIGHTS):
+        for leftover in folder.glob(f".{name}.*"):  # what a kill in the middle of a write has left
+            leftover.unlink()
     old = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     write_text(path, "".join(old[:epoch]))
     with path.open("a", encoding="utf-8", buffering=1) as file:
@@ -324,21 +345,20 @@ def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any])
 
 def _write_result(folder: Path, identity: dict[str, Any], run: Run) -> None:
     weights.write(run.model, folder)
-    result = {key: getattr(run, key) for key in ("metric", "val", "test", "epoch", "epochs", "seconds")}
-    write_text(folder / RESULT, json.dumps({"identity": identity, **result, "environment": environment()}, indent=2))
+    result = {key: value for key, value in vars(run).items() if key != "model"}
+    write_text(folder / RESULT, json.dumps({"identity": identity, **result}, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
 
 
-def _read_result(folder: Path, recipe: Recipe, seed: int) -> Run | None:
-    path = folder / RESULT
-    if not path.exists():
+def _read_result(folder: Path | None, identity: dict[str, Any]) -> Run | None:
+    path = folder / RESULT if folder else None
+    if path is None or not path.exists():
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         found = result.pop("identity")
-        result.pop("environment")
-        run = Run(weights.load_folder(folder), **result)
+        run = Run(model=weights.load_folder(path.parent), **result)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ZooError(f"{path} is not the result of a run: delete it to start anew ({error})") from error
-    _check_identity(path, found, {"recipe": recipe.name, "digest": recipe.digest(), "seed": seed})
+    _check_identity(path, found, identity)
     return run

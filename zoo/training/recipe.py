@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo._files import resource
-from zoo.errors import RecipeError, RecipeNotFound
+from zoo._types import fits, type_name
+from zoo.datasets.catalog import info
+from zoo.errors import ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
+from zoo.registry import Published
 
 __all__ = [
     "METRICS",
@@ -78,9 +81,9 @@ class TrainingSpec:
         lr: Learning rate.
         weight_decay: L2 penalty, added to the gradient (not decoupled).
         clip_norm: Largest norm of each group's gradient. Default: no clipping.
-        patience: Stops after so many epochs in which neither validation metric nor validation loss improved. Default:
-            never.
-        batch_size: Graphs per step; for graph-level sets only.
+        patience: Stops after so many epochs in a row in which both the validation metric and the validation loss were
+            worse than their best so far. Default: never.
+        batch_size: Graphs per step; for graph-level sets only, where the default is all at once.
         groups: Exceptions for some parameters; the first pattern that matches counts.
     """
 
@@ -107,23 +110,6 @@ class Protocol:
     metric: str
     select: str = "best-val"
     seeds: int = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """The number that the recipe is after, on the metric's scale.
-
-    Attributes:
-        value: Mean.
-        std: Standard deviation over the paper's runs, if printed.
-        runs: How many those were, if known.
-        source: Where it stands.
-    """
-
-    value: float
-    std: float | None = None
-    runs: int | None = None
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +188,34 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
     _require(protocol.select in SELECTIONS, where, "protocol.select", f"choose from {', '.join(SELECTIONS)}")
     for key in ("in_feats", "num_classes", "transforms"):
         _require(key not in recipe.model, where, f"model.{key}", "comes from [data]: leave it out")
+    _check_references(recipe, where)
     return recipe
+
+
+def _check_references(recipe: Recipe, where: str) -> None:
+    """That the method, its arguments, the data, the split, the transforms and the metric exist and go together."""
+    from zoo import models
+    from zoo.datasets import splits, transforms
+    from zoo.training.tasks import TASKS
+
+    try:
+        key = "method"
+        models.get(recipe.method)
+        key = "model"
+        models.check_arguments(recipe.method, recipe.model)
+        key = "data.name"
+        data = info(recipe.data.name)
+        key = "data.split"
+        splits.check(data, recipe.data.split or data.default_split)
+        key = "data.transforms"
+        transforms.check(recipe.data.transforms)
+    except (ConfigError, DatasetNotFound, GraphError) as error:
+        raise RecipeError(f"{where}: {key}: {error}") from error
+    metrics = TASKS[data.task].metrics
+    fitting = recipe.protocol.metric in metrics
+    _require(fitting, where, "protocol.metric", f"{data.name} is for {data.task}: choose from {', '.join(metrics)}")
+    batched = recipe.training.batch_size is None or data.task.startswith("graph-")
+    _require(batched, where, "training.batch_size", f"{data.name} is one graph, which every step sees whole")
 
 
 def _require(condition: bool, where: str, key: str, message: str) -> None:
@@ -235,11 +248,8 @@ def _convert(value: Any, expected: Any, where: str, key: str) -> Any:
         return tuple(_convert(item, inner, where, f"{key}[{i}]") for i, item in enumerate(value))
     if dataclasses.is_dataclass(expected):
         return _build(typing.cast("type[Any]", expected), value, where, f"{key}.")
-    if expected is float and type(value) is int:
-        return float(value)
-    plain = typing.get_origin(expected) or expected
-    _require(type(value) is plain, where, key, f"must be of type {plain.__name__}, not {type(value).__name__}")
-    return value
+    _require(fits(value, expected), where, key, f"must be of type {type_name(expected)}, not {type(value).__name__}")
+    return float(value) if expected is float else value
 
 
 def read(path: Path) -> Recipe:

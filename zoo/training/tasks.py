@@ -59,7 +59,9 @@ def _roc_auc(logits: Tensor, labels: Tensor) -> float:
 
     if logits.shape[1] != 2:
         raise RecipeError(f"roc-auc is for two classes, not {logits.shape[1]}")
-    return 100 * float(roc_auc_score(labels.numpy(), (logits[:, 1] - logits[:, 0]).numpy()))
+    if len(labels.unique()) < 2:
+        raise RecipeError("roc-auc needs items of both classes in the validation and the test mask")
+    return 100 * float(roc_auc_score(labels.cpu().numpy(), (logits[:, 1] - logits[:, 0]).cpu().numpy()))
 
 
 def _nmse(logits: Tensor, labels: Tensor) -> float:

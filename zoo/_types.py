@@ -1,0 +1,29 @@
+"""Whether a value from JSON or TOML is of the type that an annotation asks for."""
+
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["fits", "type_name"]
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of an annotated type: a whole number is a float too, a bool is no number."""
+    origin = typing.get_origin(hint)
+    if origin is types.UnionType:
+        return any(fits(value, option) for option in typing.get_args(hint))
+    if origin in (tuple, list, Sequence):
+        return isinstance(value, list | tuple) and all(fits(item, typing.get_args(hint)[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(item, typing.get_args(hint)[1]) for item in value.values())
+    if hint is float and type(value) is int:
+        return True
+    return hint is Any or type(value) is hint
+
+
+def type_name(hint: Any) -> str:
+    """How an annotation is called in a message."""
+    if typing.get_origin(hint) in (tuple, list, Sequence):
+        return "list"
+    return str(getattr(hint, "__name__", hint)).replace("collections.abc.", "")
