@@ -10,7 +10,7 @@ import click
 
 from zoo import registry
 from zoo.errors import DGLImportError, ZooError
-from zoo.report import spread
+from zoo.report import CHECKPOINT_HEADER, checkpoint_rows, spread
 
 __all__ = ["main"]
 
@@ -53,22 +53,7 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
 def list_(pattern: str, **filters: str | None) -> None:
     """Lists checkpoints whose name fits a PATTERN such as 'cna-*'."""
     entries = [registry.info(name) for name in registry.list_checkpoints(pattern, **filters)]
-    _table(
-        ["name", "data set", "split", "params", "score", "runs (n)", "published", "verdict"],
-        [
-            [
-                entry.name,
-                entry.dataset,
-                entry.split,
-                f"{entry.params:,}",
-                f"{entry.score.value:.2f}",
-                spread(entry.runs.mean, entry.runs.std, entry.runs.n),
-                spread(entry.published.value, entry.published.std) if entry.published else "–",
-                entry.verdict,
-            ]
-            for entry in entries
-        ],
-    )
+    _table(CHECKPOINT_HEADER, checkpoint_rows(entries))
 
 
 @main.command()

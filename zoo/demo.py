@@ -50,8 +50,11 @@ def _score(name: str) -> Line:
     entry = registry.info(name)
     try:
         measured = evaluate(name).value
-    except (DatasetNotFound, IntegrityError) as error:
-        click.echo(f"  {name}: {entry.dataset} is out of reach ({str(error).partition(':')[0]})")
+    except DatasetNotFound:
+        click.echo(f"  {name}: {entry.dataset} is neither at hand nor to be fetched")
+        return Line(name, entry.score.value, None)
+    except IntegrityError as error:
+        click.echo(f"  {name}: {error}")
         return Line(name, entry.score.value, None)
     click.echo(f"  {name}: {entry.score.metric} {measured:.2f} on {entry.dataset}")
     return Line(name, entry.score.value, measured)

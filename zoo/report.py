@@ -10,16 +10,16 @@ from zoo.errors import ZooError
 from zoo.registry import Checkpoint
 from zoo.reproduction import CellResult, Table, find_table, list_tables, read_results, summarise
 
-__all__ = ["checkpoint_table", "table_page", "write_pages"]
+__all__ = ["CHECKPOINT_HEADER", "checkpoint_rows", "checkpoint_table", "spread", "table_page", "write_pages"]
 
 BEGIN, END = "<!-- checkpoints: made by `zoo report` -->", "<!-- end of checkpoints -->"
 
 HOW_TO_READ = """\
 Mean ± unbiased standard deviation over n seeds, beside the published number, and a verdict: **reproduced** (the
 published value lies in our 95 % confidence interval, or Welch's test from the summaries gives p ≥ 0.05, or they differ
-by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. Where a paper does not say over
-how many runs its deviation is, ten are assumed. Nothing was tuned on test scores; only what is called *best test* selects
-an epoch by them."""
+by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. Where a paper does not say
+over how many runs its deviation is, ten are assumed. Nothing was tuned on test scores; only what is called *best test*
+selects an epoch by them."""
 
 
 ABOUT_DATASETS = """\
@@ -43,23 +43,31 @@ def markdown_table(header: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
+CHECKPOINT_HEADER = [
+    "checkpoint", "data set, split", "parameters", "this file", "all seeds (n)", "published", "verdict"
+]
+
+
+def checkpoint_rows(entries: Iterable[Checkpoint]) -> list[list[str]]:
+    """A row of cells per entry, as `CHECKPOINT_HEADER` names them."""
+    return [
+        [
+            entry.name,
+            f"{entry.dataset}, {entry.split}",
+            f"{entry.params:,}",
+            f"{entry.score.value:.2f}",
+            spread(entry.runs.mean, entry.runs.std, entry.runs.n),
+            spread(entry.published.value, entry.published.std) if entry.published else "–",
+            entry.verdict,
+        ]
+        for entry in entries
+    ]
+
+
 def checkpoint_table(entries: Iterable[Checkpoint]) -> str:
     """The registry as a Markdown table."""
-    return markdown_table(
-        ["checkpoint", "data set, split", "parameters", "this file", "all seeds (n)", "published", "verdict"],
-        [
-            [
-                f"`{entry.name}`",
-                f"{entry.dataset}, {entry.split}",
-                f"{entry.params:,}",
-                f"{entry.score.value:.2f}",
-                spread(entry.runs.mean, entry.runs.std, entry.runs.n),
-                spread(entry.published.value, entry.published.std) if entry.published else "–",
-                entry.verdict,
-            ]
-            for entry in entries
-        ],
-    )
+    rows = [[f"`{name}`", *cells] for name, *cells in checkpoint_rows(entries)]
+    return markdown_table(CHECKPOINT_HEADER, rows)
 
 
 def table_page(table: Table, results: list[CellResult]) -> str:
