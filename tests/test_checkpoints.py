@@ -81,7 +81,13 @@ def test_one_changed_byte_is_found(folder: Path, position: int) -> None:
     content[position] ^= 1
     (folder / weights.WEIGHTS).write_bytes(content)
     with pytest.raises(IntegrityError, match="was changed: its sha256"):
-        weights.load_folder(folder, expected_sha256=registry.info("gcn-csbm").weights.sha256)
+        weights.load_folder(folder, expected=registry.info("gcn-csbm").weights)
+
+
+def test_a_truncated_file_is_said_to_be_cut_short(folder: Path) -> None:
+    (folder / weights.WEIGHTS).write_bytes((folder / weights.WEIGHTS).read_bytes()[:300])
+    with pytest.raises(IntegrityError, match="is cut short: 300 of "):
+        weights.load_folder(folder, expected=registry.info("gcn-csbm").weights)
 
 
 def test_a_changed_config_is_found(folder: Path) -> None:
@@ -89,7 +95,7 @@ def test_a_changed_config_is_found(folder: Path) -> None:
     assert '"add_self_loop"' in config
     (folder / weights.CONFIG).write_text(config.replace('"add_self_loop"', ""))
     with pytest.raises(IntegrityError, match="was changed: the weights were written with another config"):
-        weights.load_folder(folder, expected_sha256=registry.info("gcn-csbm").weights.sha256)
+        weights.load_folder(folder, expected=registry.info("gcn-csbm").weights)
 
 
 @pytest.mark.parametrize("size", [0, 7, 100, 500])
@@ -153,6 +159,14 @@ def test_predict_prepares_and_gives_probabilities() -> None:
     assert torch.equal(prediction.values, prediction.probabilities.argmax(1))
 
 
+def test_a_float64_model_comes_back_as_it_was(tmp_path: Path) -> None:
+    model = zoo.load("gcn-csbm").double()
+    weights.write(model, tmp_path)
+    read = zoo.load_folder(tmp_path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(read.state_dict()[name], tensor)
+
+
 def test_predict_leaves_the_models_mode_as_it_was() -> None:
     model = zoo.load("gcn-csbm").train()
     graph = random_graph(8)
@@ -170,6 +184,10 @@ def test_predict_takes_several_graphs_for_a_readout_only() -> None:
         torch.testing.assert_close(zoo.predict(model, [graph]).probabilities, together.probabilities[i : i + 1])
     with pytest.raises(GraphError, match="predicts nodes, one graph at a time"):
         zoo.predict("gcn-csbm", graphs)
+    with pytest.raises(GraphError, match="there are no graphs"):
+        zoo.predict(model, [])
+    with pytest.raises(GraphError, match="expected a DGLGraph, a list of them or a GraphDataset, got int"):
+        zoo.predict(model, 5)
 
 
 def test_predict_refuses_several_types_of_nodes() -> None:

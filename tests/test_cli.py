@@ -11,6 +11,7 @@ import zoo
 from zoo import registry
 from zoo.cli import main
 from zoo.demo import Line
+from zoo.errors import IntegrityError
 
 
 def run(*arguments: str) -> Result:
@@ -118,7 +119,10 @@ def test_verify_checks_every_checkpoint() -> None:
         ["train", "/no/such.toml"],
         ["reproduce", "no-such"],
         ["predict", "gcn-csbm", "/no/such.npz"],
-        ["finetune", "gcn-csbm", "/no/such", "--out", "/tmp"],
+        ["finetune", "gcn-csbm", "/no/such", "--out", "/no/such"],
+        ["list", "nope*"],
+        ["report", "--readme", "/no/such.md", "--docs", "/dev/null/docs"],
+        ["reproduce", "gcn-csbm", "--results", "/dev/null/results"],
         ["verify", "no-such"],
         ["bundle", "no-such"],
         ["train", "gcn-csbm", "--out", "/dev/null/folder"],
@@ -129,6 +133,21 @@ def test_an_error_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit)
     assert result.stderr.startswith("zoo: ") and result.stderr.count("\n") == 1
+
+
+def test_bundle_refuses_a_table_without_the_recipe() -> None:
+    result = run("bundle", "gcn-csbm", "--table", "planetoid")
+    assert (result.exit_code, "has no cell that is recipe 'gcn-csbm'" in result.stderr) == (2, True)
+
+
+def test_bundle_changes_nothing_where_the_score_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    run("reproduce", "gcn-csbm", "--seeds", "1", *folders)
+    monkeypatch.setattr("zoo.bundling.resource", lambda name: tmp_path / name)
+    monkeypatch.setattr("zoo.bundling.score", lambda *_: 12.5)
+    result = run("bundle", "gcn-csbm", *folders)
+    assert (result.exit_code, "the file scores 12.5" in result.stderr) == (2, True)
+    assert not (tmp_path / "pretrained").exists()
 
 
 def test_bundle_refuses_what_was_chosen_on_test_scores() -> None:
@@ -145,7 +164,19 @@ def test_the_demo_ends_with_measured_beside_recorded(monkeypatch: pytest.MonkeyP
     assert "2 of 2 scores are the recorded ones to the last bit." in result.output
 
 
+@pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
+def test_the_demo_fails_where_a_checkpoint_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        raise IntegrityError("was changed")
+
+    monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["gcn-csbm"])
+    monkeypatch.setattr("zoo.demo.load", load)
+    result = run("demo")
+    assert result.exit_code == 1
+    assert "BROKEN" in result.output and "0 of 0 scores" in result.output
+
+
 def test_the_demo_fails_where_a_score_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.demo._score", lambda name: Line(name, 50.0, 49.0))
+    monkeypatch.setattr("zoo.demo._score", lambda name: Line(name, 50.0, measured=49.0))
     monkeypatch.setattr("zoo.demo._finetune", lambda: None)
     assert run("demo").exit_code == 1

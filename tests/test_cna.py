@@ -222,7 +222,6 @@ def test_the_state_restores_the_answers_to_the_bit(norm: str, running_norm: bool
         ({"refit_every": -1}, "refit_every must not be negative, got -1"),
         ({"refit_threshold": -0.5}, "refit_threshold must not be negative"),
         ({"conv": "gnc"}, "unknown convolution 'gnc'"),
-        ({"readout": "mean"}, "needs linear_ends=true"),
         ({"num_layers": 1}, "num_layers=1 leaves no hidden layer: use at least 2"),
         ({"num_layers": 0, "linear_ends": True}, "num_layers=0 leaves no hidden layer: use at least 1"),
         ({"num_layers": 0, "linear_ends": True, "readout": "sum"}, "num_layers=0 leaves no hidden layer"),

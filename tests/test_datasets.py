@@ -756,3 +756,13 @@ def test_a_csv_of_a_spreadsheet_with_unlabelled_nodes_is_read(tmp_path: Path) ->
 def test_a_csv_that_is_ambiguous_is_refused(tmp_path: Path, nodes: str, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         datasets.read_graph(csv_folder(tmp_path, nodes))
+
+
+def test_collabs_quoted_count_takes_in_its_self_loops() -> None:
+    if not DATA:
+        pytest.skip("ZOO_DATA does not name a folder of raw files")
+    *_, src, dst = tu_text.parse(tu_text._text(datasets.info("collab")))
+    loops = int((src == dst).sum())
+    assert (len(src), loops) == (24574995, 2837)
+    assert len(src) // 2 == 12287497
+    assert datasets.info("collab").num_edges == (len(src) - loops) // 2

@@ -7,6 +7,9 @@ import torch
 
 import zoo
 from zoo.errors import CheckpointNotFound, ConfigError, GraphError, RecipeError
+from zoo.training import loop
+from zoo.training.loaders import describe, make_loader
+from zoo.training.recipe import Protocol, TrainingSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 
@@ -45,9 +48,19 @@ def test_what_is_frozen_keeps_its_centroids_too(digits: object) -> None:
     assert all(parameter.requires_grad for parameter in run.model.parameters())
 
 
+def test_buffers_of_frozen_modules_without_parameters_stay_too() -> None:
+    model = zoo.models.create("cna", {"in_feats": 8, "num_classes": 2, "activation": "relu", "refit_every": 1})
+    model.convs.requires_grad_(False)
+    data = zoo.datasets.load("csbm")
+    before = model.state_dict()["activations.0.centroids"].clone()
+    loader, task = make_loader(data, model, None), describe(data)[0]
+    loop.fit(model, loader, task, TrainingSpec(epochs=3, lr=0.01), Protocol(metric="accuracy"))
+    assert torch.equal(model.state_dict()["activations.0.centroids"], before)
+
+
 def test_a_folder_of_other_settings_or_data_is_refused(digits: object, tmp_path: Path) -> None:
     zoo.finetune("gcn-csbm", digits, epochs=2, folder=str(tmp_path))
-    with pytest.raises(RecipeError, match="belongs to another run"):
+    with pytest.raises(RecipeError, match=r"belongs to another run \(training: "):
         zoo.finetune("gcn-csbm", digits, epochs=2, lr=0.5, folder=tmp_path)
     with pytest.raises(RecipeError, match="belongs to another run"):
         zoo.finetune("gcn-csbm", zoo.datasets.load("digits", seed=1), epochs=2, folder=tmp_path)
@@ -71,8 +84,6 @@ def test_the_same_seed_gives_the_same_bits(digits: object) -> None:
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(digits: object, tmp_path: Path) -> None:
-    from zoo.training import loop
-
     whole = zoo.finetune("gcn-csbm", digits, epochs=6)
     calls = 0
 
@@ -97,7 +108,13 @@ def test_an_interrupted_run_ends_with_the_same_bits(digits: object, tmp_path: Pa
 def test_bad_arguments_are_clear_errors(digits: object) -> None:
     with pytest.raises(CheckpointNotFound, match="no checkpoint 'gcn-none'"):
         zoo.finetune("gcn-none", digits)
-    with pytest.raises(ConfigError, match="epochs ≥ 1"):
-        zoo.finetune("gcn-csbm", digits, epochs=0)
+    impossible = [("epochs", 0), ("epochs", 2.5), ("patience", 0), ("lr", float("nan")), ("weight_decay", -1.0)]
+    for option, value in impossible:
+        with pytest.raises(RecipeError, match=f"fine-tuning: training.{option}: must be"):
+            zoo.finetune("gcn-csbm", digits, **{option: value})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="batch_size=4 is for sets of graphs"):
+        zoo.finetune("gcn-csbm", digits, batch_size=4)
+    with pytest.raises(GraphError, match=r"expected a DGLGraph or a zoo\.datasets\.GraphDataset, got list"):
+        zoo.finetune("gcn-csbm", [digits])
     with pytest.raises(GraphError, match="the graph lacks ndata label"):
         zoo.finetune("gcn-csbm", zoo.datasets.from_arrays([[0], [1]], torch.ones(2, 3)))

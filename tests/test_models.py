@@ -23,9 +23,6 @@ from zoo.nn.convs import CONVS
 METHODS = models.list_models()
 IN_FEATS, NUM_CLASSES = 12, 4
 
-# What a method needs beside `readout` to classify whole graphs.
-WITH_READOUT: dict[str, dict[str, Any]] = {"cna": {"linear_ends": True}}
-
 # Values away from the defaults of arguments that are neither numbers nor switches.
 OTHER_CHOICES: dict[str, Any] = {
     "readout": "max",
@@ -55,8 +52,7 @@ def as_double(graph: Any) -> Any:
 
 
 def make(method: str, **arguments: Any) -> ZooModel:
-    extra = WITH_READOUT.get(method, {}) if arguments.get("readout") else {}
-    return models.create(method, {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **extra, **arguments})
+    return models.create(method, {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **arguments})
 
 
 def make_trained(method: str, graph: Any, **arguments: Any) -> ZooModel:

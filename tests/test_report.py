@@ -1,13 +1,13 @@
 """Pages are made from results, and those that are committed are the ones that would be made now."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zoo import registry
 from zoo.errors import ZooError
 from zoo.report import BEGIN, END, checkpoint_table, markdown_table, spread, write_pages
-from zoo.reproduction import list_tables
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,7 +22,8 @@ def test_committed_pages_are_up_to_date(tmp_path: Path) -> None:
 
 
 def test_no_page_is_left_over() -> None:
-    assert {path.stem for path in (ROOT / "docs" / "results").glob("*.md")} == set(list_tables())
+    made = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
+    assert made == {path.stem for path in (ROOT / "results").glob("*.csv")}
 
 
 def test_every_checkpoint_has_a_line() -> None:
@@ -41,14 +42,20 @@ def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ((None, None), "–"),
-        ((80.0, None), "80.00"),
-        ((80.004, 0.126), "80.00 ± 0.13"),
-        ((80.0, 1.0, 10), "80.00 ± 1.00 (10)"),
+        (("accuracy", None, None), "–"),
+        (("accuracy", 80.0, None), "80.00"),
+        (("accuracy", 80.004, 0.126), "80.00 ± 0.13"),
+        (("accuracy", 80.0, 1.0, 10), "80.00 ± 1.00 (10)"),
+        (("nmse", 0.51234, 0.01), "0.5123 ± 0.0100"),
     ],
 )
-def test_spread(arguments: tuple[float | None, ...], text: str) -> None:
-    assert spread(*arguments) == text  # type: ignore[arg-type]
+def test_spread(arguments: tuple[Any, ...], text: str) -> None:
+    assert spread(*arguments) == text
+
+
+def test_a_missing_readme_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match=r"cannot read .*nope\.md"):
+        write_pages(tmp_path, tmp_path, tmp_path / "nope.md")
 
 
 def test_a_bar_does_not_break_a_table() -> None:

@@ -3,13 +3,15 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zoo import reproduction
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.reproduction import judge, reproduce
-from zoo.training.recipe import Published, find
+from zoo.training import loop
+from zoo.training.recipe import Published, Recipe, find
 
 
 def published(value: float, std: float | None = None, runs: int | None = None) -> Published:
@@ -86,6 +88,32 @@ def test_two_processes_on_one_table_keep_each_others_runs(tmp_path: Path) -> Non
         patch.setattr(reproduction, "_run", meanwhile)
         (result,) = reproduce("gcn-csbm", seeds=2, results=results, runs=tmp_path)
     assert [row.seed for row in result.rows] == [0, 1, 7]
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(tables: Path, tmp_path: Path) -> None:
+    (tables / "depth.toml").write_text(TABLE.replace("training.epochs = 7", "training.lr = 1e6"))
+    train = loop.train
+
+    def failing(recipe: Recipe, *arguments: Any) -> loop.Run:
+        if recipe.training.lr == 1e6:
+            raise ZooError("it diverged")
+        return train(recipe, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train", failing)
+        shallow, deep = reproduce("depth", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
+    assert (len(shallow.rows), shallow.failures) == (1, ())
+    assert (deep.verdict, deep.failures) == ("not run", ("gcn-csbm, seed 0: it diverged",))
+
+
+def test_a_place_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ZooError, match=r"cannot write .*file"):
+        reproduce("gcn-csbm", results=tmp_path / "file", runs=tmp_path)
+    (tmp_path / "gcn-csbm.csv").mkdir()
+    with pytest.raises(ZooError, match="cannot read results"):
+        reproduce("gcn-csbm", results=tmp_path, runs=tmp_path)
+    assert not list(tmp_path.glob("gcn-csbm-*"))
 
 
 def test_data_out_of_reach_is_not_run_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import zoo
 from zoo import models
-from zoo._files import resource
+from zoo._files import locked, resource
 from zoo.datasets import GraphDataset
 from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
 from zoo.training import loop, tasks
@@ -67,9 +67,8 @@ def test_the_log_has_a_line_per_epoch_and_the_folder_a_checkpoint(tmp_path: Path
     lines = [json.loads(line) for line in (tmp_path / loop.LOG).read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 16))
     assert lines[run.epoch - 1]["test"] == run.test
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [loop.LOG, loop.RESULT, "config.json", "model.safetensors"]
-    )
+    files = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert files == {loop.LOG, loop.RESULT, "config.json", "model.safetensors"}
     assert_same_bits(zoo.load_folder(tmp_path).state_dict(), tensors(run))
 
 
@@ -80,6 +79,11 @@ def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
     assert steps == []
     assert_same_bits(tensors(first), tensors(second))
     assert (first.val, first.test, first.seconds) == (second.val, second.test, second.seconds)
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
+    with locked(tmp_path / loop.RESULT), pytest.raises(ZooError, match="another process is at work"):
+        zoo.train(small(), 0, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -146,7 +150,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) 
     with counted_steps() as steps:
         resumed = zoo.train(recipe, 3, folder)
     assert len(steps) == 60 - done
-    assert not list(folder.glob(".*"))
+    assert not list(folder.glob(f".{loop.STATE}.*"))
     assert_same_bits(tensors(resumed), tensors(whole))
     assert (resumed.val, resumed.test, resumed.epoch) == (whole.val, whole.test, whole.epoch)
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(1, 61))

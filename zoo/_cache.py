@@ -53,7 +53,8 @@ def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:
 
 def _computed(values: dict[Any, Any], key: Any, compute: Callable[[], T]) -> T:
     if key not in values:
-        with torch.inference_mode(False):  # what is remembered may have a part in a gradient later
+        # What is remembered is a constant, but one that may have a part in a gradient later.
+        with torch.inference_mode(False), torch.no_grad():
             values[key] = compute()
     result: T = values[key]
     return result

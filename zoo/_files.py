@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 
-__all__ = ["replacing", "resource", "write_text"]
+__all__ = ["locked", "replacing", "resource", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
 UMASK = os.umask(0)  # it can only be read by setting it, which is for the moment of the import
@@ -44,6 +44,29 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keeps other processes that ask for the same lock away from `path`, which need not exist.
+
+    Raises:
+        ZooError: The place cannot be written, or without `wait` another process holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise ZooError(f"another process is at work on {path}") from error
+    except OSError as error:
+        raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,8 +11,10 @@ __all__ = ["fits", "type_name"]
 def fits(value: Any, hint: Any) -> bool:
     """Whether a plain value is of an annotated type: a whole number is a float too, a bool is no number."""
     origin = typing.get_origin(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         return any(fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
     if origin in (tuple, list, Sequence):
         return isinstance(value, list | tuple) and all(fits(item, typing.get_args(hint)[0]) for item in value)
     if origin is dict:

@@ -87,11 +87,7 @@ def predict(model: ZooModel | str, graph: Any) -> Prediction:
         GraphError: The graph does not fit, see `ZooModel.forward`.
     """
     model = load(model) if isinstance(model, str) else model
-    graphs = graph.graphs if isinstance(graph, GraphDataset) else graph if isinstance(graph, list) else None
-    if graphs is not None:
-        if model.readout is None or not graphs:
-            raise GraphError(f"this model predicts nodes, one graph at a time; it was given {len(graphs)} graphs")
-        graph = dgl.batch(graphs)
+    graph = _one_graph(graph, model)
     was_training = model.training
     model.eval()
     try:
@@ -101,3 +97,17 @@ def predict(model: ZooModel | str, graph: Any) -> Prediction:
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
+
+
+def _one_graph(graph: Any, model: ZooModel) -> "dgl.DGLGraph":
+    """A graph as it is, several as a batch."""
+    if isinstance(graph, dgl.DGLGraph):
+        return graph
+    graphs = graph.graphs if isinstance(graph, GraphDataset) else graph
+    if not isinstance(graphs, list):
+        raise GraphError(f"expected a DGLGraph, a list of them or a GraphDataset, got {type(graph).__name__}")
+    if model.readout is None:
+        raise GraphError(f"this model predicts nodes, one graph at a time; it was given {len(graphs)} graphs")
+    if not graphs:
+        raise GraphError("there are no graphs to predict")
+    return dgl.batch(graphs)

@@ -29,30 +29,34 @@ def bundle(
         runs: Folder of the runs.
 
     Raises:
-        CheckpointError: There are no runs, or the file does not score what its run recorded.
+        CheckpointError: The table has no such cell, there are no runs, or the file does not score what its run
+            recorded; nothing is changed then.
     """
     recipe = find(name)
     if recipe.protocol.select == "best-test":
         raise CheckpointError(f"{name} selects on test scores: a label for a paper's number, not a model to ship")
-    cell = next(cell for cell in find_table(table or name).cells if cell.recipe.name == name)
-    summary = summarise(cell, read_results(results / f"{table or name}.csv"))
+    table = table or recipe.name
+    cells = [cell for cell in find_table(table).cells if cell.recipe.digest() == recipe.digest()]
+    if not cells:
+        raise CheckpointError(f"table {table!r} has no cell that is recipe {name!r} as it stands")
+    summary = summarise(cells[0], read_results(results / f"{table}.csv"))
     if summary.mean is None:
-        raise CheckpointError(f"{name} has no runs in {results}: reproduce it first")
+        raise CheckpointError(f"{name} has no runs in {results / table}.csv: reproduce it first")
     best = _best(summary.rows)
-    target = resource("pretrained") / name
-    weights.write(weights.load_folder(run_folder(runs, recipe, best.seed)), target)
-    content = (target / weights.WEIGHTS).read_bytes()
-    model = weights.load_folder(target)
+    model = weights.load_folder(run_folder(runs, recipe, best.seed))
     info = datasets.info(recipe.data.name)
     split = recipe.data.split or info.default_split
     value = score(model, recipe.data.name, split, best.seed, best.metric)
     if value != best.test:
         raise CheckpointError(f"{name}: the file scores {value}, its run recorded {best.test}")
+    target = resource("pretrained") / recipe.name
+    weights.write(model, target)
+    content = (target / weights.WEIGHTS).read_bytes()
     entry = Checkpoint(
-        name=name,
+        name=recipe.name,
         model=type(model).__name__,
         method=recipe.method,
-        recipe=name,
+        recipe=recipe.name,
         dataset=recipe.data.name,
         split=split,
         task=info.task,
@@ -66,7 +70,7 @@ def bundle(
         environment={key: getattr(best, key) for key in ("python", "torch", "dgl")},
         license="Apache-2.0",
     )
-    registry.write({**registry.read(), name: entry})
+    registry.write({**registry.read(), recipe.name: entry})
     return entry
 
 

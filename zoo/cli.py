@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from zoo import registry
-from zoo.errors import DGLImportError, ZooError
-from zoo.report import CHECKPOINT_HEADER, checkpoint_rows, spread
+from zoo import __version__, registry
+from zoo.errors import CheckpointNotFound, DGLImportError, ZooError
+from zoo.report import CHECKPOINT_HEADER, checkpoint_rows, number, published, spread
 
 __all__ = ["main"]
 
@@ -33,7 +33,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dgl-zoo")
+@click.version_option(__version__)
 def main() -> None:
     """Pretrained graph neural networks, each with its recipe, its measured score and the published number."""
 
@@ -53,6 +53,8 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
 def list_(pattern: str, **filters: str | None) -> None:
     """Lists checkpoints whose name fits a PATTERN such as 'cna-*'."""
     entries = [registry.info(name) for name in registry.list_checkpoints(pattern, **filters)]
+    if not entries:
+        raise CheckpointNotFound("no checkpoint fits; `zoo list` names them all")
     _table(CHECKPOINT_HEADER, checkpoint_rows(entries))
 
 
@@ -113,17 +115,18 @@ def predict(name: str, graph: Path, out: Path | None) -> None:
     from zoo._files import write_text
     from zoo.api import predict
 
-    text = _as_csv(predict(name, datasets.read_graph(graph)))
+    data = datasets.read_graph(graph)
+    text = _as_csv(predict(name, data), "graph" if isinstance(data, datasets.GraphDataset) else "node")
     if out is None:
         click.echo(text, nl=False)
     else:
         write_text(out, text)
 
 
-def _as_csv(prediction: Any) -> str:
-    """One line per node: its number, its class or value, and the probability of every class."""
+def _as_csv(prediction: Any, item: str) -> str:
+    """One line per node or graph: its number, its class or value, and the probability of every class."""
     columns = [] if prediction.probabilities is None else list(prediction.probabilities.T.tolist())
-    header = ["node", "prediction", *(f"p{c}" for c in range(len(columns)))]
+    header = [item, "prediction", *(f"p{c}" for c in range(len(columns)))]
     lines = zip(range(len(prediction.values)), prediction.values.tolist(), *columns, strict=True)
     return "\n".join(",".join(map(str, line)) for line in [header, *lines]) + "\n"
 
@@ -137,7 +140,12 @@ def train(recipe: str, seed: int, out: Path | None) -> None:
     from zoo.training.loop import train
 
     run = train(recipe, seed, out, progress=True)
-    click.echo(f"epoch {run.epoch} of {run.epochs}: {run.metric} {run.val:.2f} on validation, {run.test:.2f} on test")
+    click.echo(f"epoch {run.epoch} of {run.epochs}: {_scores(run)}")
+
+
+def _scores(run: Any) -> str:
+    """`accuracy 98.89 on validation, 98.33 on test`."""
+    return f"{run.metric} {number(run.val, run.metric)} on validation, {number(run.test, run.metric)} on test"
 
 
 @main.command()
@@ -154,7 +162,7 @@ def finetune(name: str, graph: Path, out: Path, **options: Any) -> None:
     from zoo.finetuning import finetune
 
     run = finetune(name, datasets.read_graph(graph), folder=out, progress=True, **options)
-    click.echo(f"{run.metric} {run.val:.2f} on validation, {run.test:.2f} on test; written to {out}")
+    click.echo(f"{_scores(run)}; written to {out}")
 
 
 _results = click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
@@ -178,16 +186,22 @@ def reproduce(name: str | None, **options: Any) -> None:
             click.echo(line)
         return
     rows = []
-    for result in reproduction.reproduce(name, progress=True, **options):
-        published = result.cell.recipe.published
+    results = reproduction.reproduce(name, progress=True, **options)
+    for result in results:
+        metric = result.cell.recipe.protocol.metric
         rows.append([
             result.cell.name,
-            spread(result.mean, result.std, len(result.rows)),
-            spread(published.value, published.std) if published else "–",
+            spread(metric, result.mean, result.std, len(result.rows)),
+            published(metric, result.cell.recipe.published),
             result.verdict,
             result.reason,
         ])
     _table(["cell", "measured (n)", "published", "verdict", ""], rows)
+    failures = [failure for result in results for failure in result.failures]
+    for failure in failures:
+        click.echo(f"zoo: {failure}", err=True)
+    if failures:
+        sys.exit(1)
 
 
 @main.command()

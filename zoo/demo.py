@@ -6,26 +6,42 @@ import click
 
 from zoo import datasets, registry
 from zoo.api import evaluate
-from zoo.errors import DatasetNotFound, IntegrityError
+from zoo.errors import DatasetNotFound, IntegrityError, ZooError
 from zoo.finetuning import finetune
+from zoo.weights import load
 
 __all__ = ["demo"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One checkpoint in the closing table."""
+    """One checkpoint in the closing table.
+
+    Attributes:
+        name: The checkpoint.
+        recorded: Its score in the registry.
+        measured: Measured now; None where there is no data.
+        broken: Whether its files are not what the registry says.
+    """
 
     name: str
     recorded: float
-    measured: float | None
+    measured: float | None = None
+    broken: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The last cell of the line."""
+        if self.broken:
+            return "BROKEN"
+        return "no data" if self.measured is None else f"{self.measured:.2f}"
 
 
 def demo() -> None:
     """Lists the zoo, scores every checkpoint whose data is at hand, fine-tunes one, and compares the scores.
 
     Raises:
-        SystemExit: With 1, if a measured score is not the recorded one.
+        SystemExit: With 1, if a checkpoint is broken or a measured score is not the recorded one.
     """
     names = registry.list_checkpoints()
     click.echo(f"The zoo holds {len(names)} checkpoints: {', '.join(names)}.\n")
@@ -35,27 +51,32 @@ def demo() -> None:
     _finetune()
     click.echo(f"\n{'checkpoint':<24}{'recorded':>10}{'measured':>10}")
     for line in lines:
-        measured = "no data" if line.measured is None else f"{line.measured:.2f}"
-        click.echo(f"{line.name:<24}{line.recorded:>10.2f}{measured:>10}")
+        click.echo(f"{line.name:<24}{line.recorded:>10.2f}{line.shown:>10}")
     scored = [line for line in lines if line.measured is not None]
     same = sum(line.measured == line.recorded for line in scored)
     click.echo(f"\n{same} of {len(scored)} scores are the recorded ones to the last bit.")
-    if len(scored) < len(lines):
+    broken = sum(line.broken for line in lines)
+    if len(scored) + broken < len(lines):
         click.echo("The data of the others is not at hand: set ZOO_DATA to a folder that has it, or connect.")
-    if same < len(scored):
+    if broken or same < len(scored):
         raise SystemExit(1)
 
 
 def _score(name: str) -> Line:
     entry = registry.info(name)
     try:
+        load(name)
+    except ZooError as error:
+        click.echo(f"  {name}: {error}")
+        return Line(name, entry.score.value, broken=True)
+    try:
         measured = evaluate(name).value
     except DatasetNotFound:
         click.echo(f"  {name}: {entry.dataset} is neither at hand nor to be fetched")
-        return Line(name, entry.score.value, None)
+        return Line(name, entry.score.value)
     except IntegrityError as error:
         click.echo(f"  {name}: {error}")
-        return Line(name, entry.score.value, None)
+        return Line(name, entry.score.value)
     click.echo(f"  {name}: {entry.score.metric} {measured:.2f} on {entry.dataset}")
     return Line(name, entry.score.value, measured)
 

@@ -1,6 +1,7 @@
 """Fine-tuning: a checkpoint goes on learning on a graph of your own."""
 
 import hashlib
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from zoo.model import ZooModel
 from zoo.registry import info
 from zoo.training.loaders import describe, make_loader
 from zoo.training.loop import Run, fit, seeded
-from zoo.training.recipe import Protocol, TrainingSpec
+from zoo.training.recipe import Protocol, TrainingSpec, check_training
 from zoo.weights import load
 
 __all__ = ["finetune"]
@@ -56,19 +57,27 @@ def finetune(
         progress: Show a progress bar.
         save_every: Seconds between the states from which an interrupted run goes on.
 
+    Raises:
+        RecipeError: An impossible number, or the folder holds a run of other settings or data.
+        GraphError: The data lacks labels or masks, see `zoo.training.loaders.describe`.
+        ConfigError: `num_classes` is too small, or the model is for the other level, nodes or graphs.
+
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.
     """
-    if epochs < 1 or lr <= 0:
-        raise ConfigError(f"fine-tuning needs epochs ≥ 1 and lr > 0, got {epochs} and {lr}")
+    training = TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience, batch_size=batch_size)
+    check_training(training, "fine-tuning")
     task, in_feats, classes_used = describe(data)
     if num_classes is not None and num_classes < classes_used:
         raise ConfigError(f"num_classes={num_classes}, but the labels need {classes_used}")
     with seeded(seed):
-        model = load(name, in_feats=in_feats, num_classes=num_classes or classes_used)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said again below, where the caller's line is known
+            model = load(name, in_feats=in_feats, num_classes=num_classes or classes_used)
+        if model.load_report and model.load_report.new:
+            warnings.warn(f"{name}: {model.load_report}", stacklevel=2)
         if freeze:
             _freeze(model)
-        training = TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience)
         run = fit(
             model,
             make_loader(data, model, batch_size),
@@ -82,7 +91,6 @@ def finetune(
                 "data": _fingerprint(data),
                 "training": asdict(training) | {"groups": []},
                 "num_classes": model.num_classes,
-                "batch_size": batch_size,
                 "freeze": freeze,
                 "metric": metric,
                 "seed": seed,

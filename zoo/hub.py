@@ -27,6 +27,6 @@ def download(entry: Checkpoint) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointNotFound(
             f"{entry.name} is not bundled, and {repo_id}@{revision} is neither cached nor could it be fetched: "
-            f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         ) from error
     return paths[0].parent

@@ -149,20 +149,22 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
 
     def _input(self, graph: "dgl.DGLGraph", feat: Tensor | None) -> Features:
         per_graph(graph, "checked", lambda: _check_graph(graph))
-        if feat is None:
-            if "feat" not in graph.ndata:
-                raise GraphError('the graph has no node features: set graph.ndata["feat"] or pass feat')
-            feat = graph.ndata["feat"]
-        if feat.dim() != 2 or feat.shape[0] != graph.num_nodes() or feat.shape[1] != self.in_feats:
+        if feat is None and "feat" not in graph.ndata:
+            raise GraphError('the graph has no node features: set graph.ndata["feat"] or pass feat')
+        given: Tensor = graph.ndata["feat"] if feat is None else feat
+        if given.dim() != 2 or given.shape[0] != graph.num_nodes() or given.shape[1] != self.in_feats:
             raise GraphError(
-                f"feat has shape {tuple(feat.shape)}, but this model and graph need "
+                f"feat has shape {tuple(given.shape)}, but this model and graph need "
                 f"({graph.num_nodes()}, {self.in_feats}). For other widths load the model with in_feats=…"
             )
-        if not feat.is_floating_point():
-            raise GraphError(f"feat is {feat.dtype}; convert it with feat.float()")
-        per_tensor(feat, "checked", lambda: _check_finite(feat))
+        if not given.is_floating_point():
+            raise GraphError(f"feat is {given.dtype}; convert it with feat.float()")
+        per_tensor(given, "checked", lambda: _check_finite(given))
         dtype = next(self.parameters()).dtype
-        return compress(feat if feat.dtype == dtype else per_tensor(feat, dtype, lambda: feat.to(dtype)))
+        if given.dtype == dtype:
+            return compress(given)
+        # A cast that takes part in a gradient refers to its origin, and so cannot be remembered.
+        return compress(given.to(dtype) if given.requires_grad else per_tensor(given, dtype, lambda: given.to(dtype)))
 
     def _save_pretrained(self, save_directory: Path) -> None:
         from zoo import weights

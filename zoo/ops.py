@@ -1,8 +1,8 @@
 """Message passing on a DGLGraph, written on `dgl.ops`.
 
 Every model and layer passes its messages through these functions and never through DGL's own layers, so that kernels
-for other devices can be put in here later. An edge weight makes an SpMM about seven times as expensive, hence
-degree normalisation scales nodes before and after an unweighted sum.
+for other devices can be put in here later. An edge weight makes an SpMM several times as expensive
+(`benchmarks/kernels.py`), hence degree normalisation scales nodes before and after an unweighted sum.
 
 Messages run along the edges: a node receives from the sources of its in-edges.
 """

@@ -7,10 +7,19 @@ from zoo import registry
 from zoo._files import write_text
 from zoo.datasets.catalog import info, list_datasets
 from zoo.errors import ZooError
-from zoo.registry import Checkpoint
-from zoo.reproduction import CellResult, Table, find_table, list_tables, read_results, summarise
+from zoo.registry import Checkpoint, Published
+from zoo.reproduction import CellResult, Table, find_table, read_results, summarise
 
-__all__ = ["CHECKPOINT_HEADER", "checkpoint_rows", "checkpoint_table", "spread", "table_page", "write_pages"]
+__all__ = [
+    "CHECKPOINT_HEADER",
+    "checkpoint_rows",
+    "checkpoint_table",
+    "number",
+    "published",
+    "spread",
+    "table_page",
+    "write_pages",
+]
 
 BEGIN, END = "<!-- checkpoints: made by `zoo report` -->", "<!-- end of checkpoints -->"
 
@@ -24,17 +33,28 @@ selects an epoch by them."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
-from their public origin; each is checked against its sha256 on every load. *Edges*: distinct undirected edges without
+from their public origin; each is checked against its sha256 on every load (but `cora-full`, whose file nobody has
+recorded). *Edges*: distinct undirected edges without
 self-loops, for a directed set its arcs. One class: regression. Every set has `random-a-b-c` and `index-a-b-c` splits
 too, and those with classes `class-a-b-c` (per cent of train, validation, test; `zoo.datasets.splits` defines them)."""
 
 
-def spread(mean: float | None, std: float | None, n: int | None = None) -> str:
+def number(value: float, metric: str) -> str:
+    """A score as it is printed: per cent with two decimals, NMSE with four."""
+    return f"{value:.4f}" if metric == "nmse" else f"{value:.2f}"
+
+
+def spread(metric: str, mean: float | None, std: float | None, n: int | None = None) -> str:
     """`93.66 ± 0.48 (10)`, as far as known."""
     if mean is None:
         return "–"
-    text = f"{mean:.2f}" if std is None else f"{mean:.2f} ± {std:.2f}"
+    text = number(mean, metric) if std is None else f"{number(mean, metric)} ± {number(std, metric)}"
     return text if n is None else f"{text} ({n})"
+
+
+def published(metric: str, value: Published | None) -> str:
+    """The published number, as far as there is one."""
+    return spread(metric, None, None) if value is None else spread(metric, value.value, value.std)
 
 
 def markdown_table(header: list[str], rows: Iterable[list[str]]) -> str:
@@ -55,9 +75,9 @@ def checkpoint_rows(entries: Iterable[Checkpoint]) -> list[list[str]]:
             entry.name,
             f"{entry.dataset}, {entry.split}",
             f"{entry.params:,}",
-            f"{entry.score.value:.2f}",
-            spread(entry.runs.mean, entry.runs.std, entry.runs.n),
-            spread(entry.published.value, entry.published.std) if entry.published else "–",
+            number(entry.score.value, entry.score.metric),
+            spread(entry.score.metric, entry.runs.mean, entry.runs.std, entry.runs.n),
+            published(entry.score.metric, entry.published),
             entry.verdict,
         ]
         for entry in entries
@@ -76,10 +96,8 @@ def table_page(table: Table, results: list[CellResult]) -> str:
         [
             result.cell.row,
             result.cell.column,
-            spread(result.mean, result.std, len(result.rows)),
-            spread(result.cell.recipe.published.value, result.cell.recipe.published.std)
-            if result.cell.recipe.published
-            else "–",
+            spread(result.cell.recipe.protocol.metric, result.mean, result.std, len(result.rows)),
+            published(result.cell.recipe.protocol.metric, result.cell.recipe.published),
             result.verdict,
             f"`{result.cell.recipe.name}`",
         ]
@@ -124,7 +142,7 @@ def dataset_page() -> str:
 
 
 def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
-    """Writes docs/datasets.md, docs/results/<table>.md for tables with results, and the README's list of checkpoints.
+    """Writes docs/datasets.md, docs/results/<table>.md for every results file, and the README's list of checkpoints.
 
     Args:
         results: Folder of the results.
@@ -139,12 +157,14 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     """
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
-    for name in list_tables():
-        if rows := read_results(results / f"{name}.csv"):
-            table = find_table(name)
-            written.append(docs / "results" / f"{name}.md")
-            write_text(written[-1], table_page(table, [summarise(cell, rows) for cell in table.cells]))
-    text = readme.read_text(encoding="utf-8")
+    for path in sorted(results.glob("*.csv")):
+        table, rows = find_table(path.stem), read_results(path)
+        written.append(docs / "results" / f"{path.stem}.md")
+        write_text(written[-1], table_page(table, [summarise(cell, rows) for cell in table.cells]))
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ZooError(f"cannot read {readme}: {error.strerror}") from error
     if BEGIN not in text or END not in text:
         raise ZooError(f"{readme} lacks the lines {BEGIN} and {END}")
     head, _, rest = text.partition(BEGIN)

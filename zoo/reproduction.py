@@ -15,10 +15,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from tqdm import tqdm
 
-from zoo._files import resource, write_text
+from zoo._files import locked, resource, write_text
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe
@@ -87,6 +86,7 @@ class CellResult:
         std: Unbiased; None with fewer than two runs.
         verdict: One of `zoo.registry.VERDICTS`.
         reason: Why it was not run, or the recipe's diagnosis.
+        failures: What went wrong in runs that were tried now.
     """
 
     cell: Cell
@@ -95,6 +95,7 @@ class CellResult:
     std: float | None
     verdict: str
     reason: str = ""
+    failures: tuple[str, ...] = ()
 
 
 def list_tables() -> list[str]:
@@ -147,7 +148,7 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
             *(settings.get(kind, {}).get(place, {}) for kind, place in
               (("row", row), ("column", column), ("cell", f"{row}/{column}")))
         )
-        base = overrides.pop("base", settings["base"]).format(row=row, column=column)
+        base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
         merged = recipes.merge(recipes.find_settings(base), overrides)
         return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"))
 
@@ -158,21 +159,23 @@ def read_results(path: Path) -> list[Row]:
     """The runs in a results file; none if it does not exist, ZooError if it is broken."""
     if not path.exists():
         return []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZooError(f"cannot read results from {path}: {error}") from error
     types = typing.get_type_hints(Row)
     rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, line in enumerate(csv.DictReader(file), start=2):
-            try:
-                rows.append(Row(**{key: types[key](value) for key, value in line.items()}))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ZooError(f"{path}, line {number} is not a run ({error}): mend or delete it") from error
+    for number, line in enumerate(csv.DictReader(text.splitlines()), start=2):
+        try:
+            rows.append(Row(**{key: types[key](value) for key, value in line.items()}))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ZooError(f"{path}, line {number} is not a run ({error}): mend or delete it") from error
     return rows
 
 
 def _add_result(path: Path, row: Row, table: Table) -> list[Row]:
     """Adds a run to a results file, to which other processes may be adding too; returns what is then in it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with locked(path):
         rows = _in_order([*read_results(path), row], table)
         _write_results(path, rows)
     return rows
@@ -205,20 +208,25 @@ def reproduce(
         name: A table, or a recipe.
         cells: Only cells whose name contains this.
         seeds: Seeds 0 … seeds-1. Default: as many as each recipe says.
-        jobs: Processes, each with one thread.
+        jobs: Processes, each with one thread. A script that asks for more than one needs the usual
+            `if __name__ == "__main__":` round its work.
         results: Folder of the results.
         runs: Folder of the runs' logs, states and models.
         progress: Show a progress bar.
 
     Returns:
-        A result per cell. A cell whose data is out of reach is "not run", with the reason.
+        A result per cell. A cell whose data is out of reach is "not run", with the reason; a run that fails is told in
+        its cell's `failures`, and the others go on.
     """
+    if jobs < 1:
+        raise RecipeError(f"jobs must be at least 1, got {jobs}")
     table = find_table(name)
     chosen = [cell for cell in table.cells if cells is None or cells in cell.name]
     if not chosen:
         raise RecipeNotFound(f"table {name!r} has no cell like {cells!r}: {', '.join(c.name for c in table.cells)}")
     path = Path(results) / f"{table.name}.csv"
-    rows = read_results(path)
+    with locked(path):  # a place that cannot be written is told before anything is trained
+        rows = read_results(path)
     done = {(row.cell, row.digest, row.seed) for row in rows}
     pending = [
         (cell, seed)
@@ -226,16 +234,20 @@ def reproduce(
         for seed in range(seeds or cell.recipe.protocol.seeds)
         if (cell.name, cell.recipe.digest(), seed) not in done
     ]
-    reasons: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
     bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
     with bar:
         for cell, outcome in _run_all(pending, Path(runs), jobs):
             if isinstance(outcome, Row):
                 rows = _add_result(path, outcome, table)
+            elif isinstance(outcome, DatasetNotFound):
+                absent[cell.name] = str(outcome)
             else:
-                reasons[cell.name] = outcome
+                failures[cell.name].append(str(outcome))
             bar.update()
-    return [summarise(cell, rows, reasons.get(cell.name, "")) for cell in chosen]
+    summaries = [summarise(cell, rows, absent.get(cell.name, "")) for cell in chosen]
+    return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
 
 def _in_order(rows: list[Row], table: Table) -> list[Row]:
@@ -245,7 +257,7 @@ def _in_order(rows: list[Row], table: Table) -> list[Row]:
     return [current[place] for place in sorted(current)]
 
 
-def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iterator[tuple[Cell, Row | str]]:
+def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iterator[tuple[Cell, Row | ZooError]]:
     if jobs == 1:
         for cell, seed in pending:
             yield cell, _run(cell, seed, runs)
@@ -256,7 +268,14 @@ def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iter
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            raise ZooError("a process was killed from outside (out of memory?): use fewer jobs; runs go on") from error
+            raise ZooError(
+                "a process of --jobs ended early: killed from outside (out of memory?), or the calling script lacks "
+                '`if __name__ == "__main__":`. Called again, the runs go on'
+            ) from error
+        except BaseException:  # interrupted: the processes would train all that they have been handed
+            for process in list(pool._processes.values()):
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -266,15 +285,17 @@ def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
     return runs / f"{recipe.name}-{recipe.digest()}" / f"seed-{seed}"
 
 
-def _run(cell: Cell, seed: int, runs: Path) -> Row | str:
-    """One run's row; where its data is out of reach, the reason."""
+def _run(cell: Cell, seed: int, runs: Path) -> Row | ZooError:
+    """One run's row, or what kept it from ending."""
     from zoo.training.loop import train
 
     recipe = cell.recipe
     try:
         run = train(recipe, seed, run_folder(runs, recipe, seed))
     except DatasetNotFound as error:
-        return str(error)
+        return error
+    except ZooError as error:
+        return ZooError(f"{recipe.name}, seed {seed}: {error}")
     return Row(
         cell=cell.name,
         recipe=recipe.name,

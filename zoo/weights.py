@@ -15,6 +15,7 @@ from zoo import hub, models, registry
 from zoo._files import replacing, resource, write_text
 from zoo.errors import CheckpointError, ConfigError, IntegrityError
 from zoo.model import LoadReport, ZooModel
+from zoo.registry import Weights
 
 __all__ = ["CONFIG", "WEIGHTS", "fill", "load", "load_folder", "sha256", "write"]
 
@@ -58,13 +59,13 @@ def load(name: str, *, num_classes: int | None = None, in_feats: int | None = No
     entry = registry.info(name)
     bundled = resource("pretrained") / name
     folder = bundled if (bundled / WEIGHTS).exists() else hub.download(entry)
-    return load_folder(folder, expected_sha256=entry.weights.sha256, num_classes=num_classes, in_feats=in_feats)
+    return load_folder(folder, expected=entry.weights, num_classes=num_classes, in_feats=in_feats)
 
 
 def load_folder(
     folder: Path | str,
     *,
-    expected_sha256: str | None = None,
+    expected: Weights | None = None,
     num_classes: int | None = None,
     in_feats: int | None = None,
 ) -> ZooModel:
@@ -72,7 +73,7 @@ def load_folder(
 
     Args:
         folder: With config.json and model.safetensors.
-        expected_sha256: Of the weights file, which also holds the config. Default: not checked.
+        expected: The registry's word on the weights file, which also holds the config. Default: not checked.
         num_classes: See `load`.
         in_feats: See `load`. Everything but what these two change is strict.
 
@@ -83,13 +84,10 @@ def load_folder(
     """
     folder = Path(folder)
     content = _read_bytes(folder / WEIGHTS)
-    if expected_sha256 is not None and sha256(content) != expected_sha256:
-        raise IntegrityError(
-            f"{folder / WEIGHTS} was changed: its sha256 is {sha256(content)}, the registry has {expected_sha256}. "
-            "Install the package again or delete the cached file"
-        )
+    if expected is not None:
+        _check_bytes(folder / WEIGHTS, content, expected)
     config = _read_config(folder / CONFIG)
-    if expected_sha256 is not None and config != _own_config(content):
+    if expected is not None and config != _own_config(content):
         raise IntegrityError(f"{folder / CONFIG} was changed: the weights were written with another config")
     arguments = {key: value for key, value in config.items() if key != "method"}
     try:
@@ -101,8 +99,19 @@ def load_folder(
     overrides = {"num_classes": num_classes, "in_feats": in_feats}
     given = {key: value for key, value in overrides.items() if value is not None}
     if given:
-        model = _transfer(model, models.create(config["method"], {**arguments, **given}))
+        dtype = next(model.parameters()).dtype
+        model = _transfer(model, models.create(config["method"], {**arguments, **given}).to(dtype))
     return model.eval()
+
+
+def _check_bytes(file: Path, content: bytes, expected: Weights) -> None:
+    remedy = "install the package again or delete the cached file"
+    if len(content) < expected.bytes:
+        raise IntegrityError(f"{file} is cut short: {len(content)} of {expected.bytes} bytes; {remedy}")
+    if sha256(content) != expected.sha256:
+        raise IntegrityError(
+            f"{file} was changed: its sha256 is {sha256(content)}, the registry has {expected.sha256}; {remedy}"
+        )
 
 
 def _own_config(content: bytes) -> Any:
@@ -144,6 +153,9 @@ def _parse(content: bytes, file: Path) -> dict[str, Tensor]:
 
 
 def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
+    floating = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    if len(floating) == 1:  # a model saved in float64 comes back in it
+        model.to(floating.pop())
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
     problems += [f"{name} is unknown" for name in tensors if name not in own]

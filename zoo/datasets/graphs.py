@@ -43,7 +43,7 @@ def canonical_edges(
     key = src * num_nodes + dst
     if undirected:
         key = np.concatenate([key, dst * num_nodes + src])
-    # Sorting in place: np.unique hashes, which takes twenty times as long on COLLAB's 49 million keys.
+    # Sorting in place: np.unique hashes, which takes far longer on COLLAB's 49 million keys.
     key.sort()
     key = key[np.concatenate([[True], key[1:] != key[:-1]])[: len(key)]]
     return key // num_nodes, key % num_nodes

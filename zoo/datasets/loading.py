@@ -11,7 +11,7 @@ __all__ = ["load"]
 
 
 def load(name: str, split: str | None = None, seed: int = 0) -> Any:
-    """Loads a data set, checked against its sha256, with the masks of a split.
+    """Loads a data set, its files checked against their sha256 (of `cora-full` none is known), with a split's masks.
 
     Raw files are looked for in `$ZOO_DATA`, then in the cache (`$ZOO_CACHE`, else the user's), then fetched from their
     public origin.

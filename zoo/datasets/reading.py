@@ -93,7 +93,8 @@ def _bin(path: Path) -> Any:
     try:
         graphs, labels = dgl.load_graphs(str(path))
     except (dgl.DGLError, RuntimeError) as error:
-        raise GraphError(f"not a file of dgl.save_graphs ({str(error).splitlines()[-1]})") from error
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise GraphError(f"not a file of dgl.save_graphs ({reason[-1]})") from error
     for graph in graphs:
         graph.ndata.update({name: _restored(name, values) for name, values in graph.ndata.items()})
         check_graph(graph)

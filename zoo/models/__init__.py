@@ -54,13 +54,13 @@ def check_arguments(method: str, arguments: dict[str, Any]) -> None:
     """Raises ConfigError if a method does not know an argument, or wants another type."""
     cls = get(method)
     hints = typing.get_type_hints(cls.__init__)
-    known = [name for name in inspect.signature(cls).parameters if name in hints]
+    known = list(inspect.signature(cls).parameters)
     for name, value in arguments.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise ConfigError(f"method {method!r} has no argument {name!r}: {hint}")
-        if not fits(value, hints[name]):
+        if not fits(value, hints.get(name, Any)):
             raise ConfigError(f"method {method!r}: {name} must be {type_name(hints[name])}, got {value!r}")
 
 

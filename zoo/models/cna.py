@@ -164,7 +164,7 @@ class CNA(ZooModel):
         degrees: Of the rationals' numerator and denominator.
         version: Of the rationals, A to D.
         linear_ends: A linear layer before and after the convolutions, as the authors have for regression and for
-            whole graphs; CNA then stands behind every convolution. A readout needs it.
+            whole graphs; CNA then stands behind every convolution. A readout implies it.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -191,8 +191,7 @@ class CNA(ZooModel):
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        if readout is not None and not linear_ends:
-            raise ConfigError("a readout needs linear_ends=true: the last convolution cannot see pooled graphs")
+        linear_ends = linear_ends or readout is not None  # the last convolution could not see pooled graphs
         self.conv, self.hidden, self.linear_ends = conv, hidden, linear_ends
         self.encoder = Linear(in_feats, hidden) if linear_ends else None
         num_hidden = self.num_hidden(num_layers, head_apart=linear_ends)

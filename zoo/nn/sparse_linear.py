@@ -1,7 +1,8 @@
 """Bag-of-words features as CSR: a first layer that multiplies only what is not zero.
 
-Cora's features are 1.3 % dense, CiteSeer's 0.9 %: the sparse product is exact and about twelve times as fast. A model
-turns its input into `SparseFeatures` once (`compress`), and `Linear` and `Dropout` take either kind.
+Cora's features are 1.3 % dense, CiteSeer's 0.9 %: the sparse product is exact and many times as fast
+(`benchmarks/kernels.py`). A model turns its input into `SparseFeatures` once (`compress`), and `Linear` and `Dropout`
+take either kind.
 """
 
 import math

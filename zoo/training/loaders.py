@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo._dgl import dgl
+from zoo.datasets import GraphDataset
 from zoo.datasets.graphs import check_graph
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
@@ -105,6 +106,8 @@ def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
     if isinstance(data, dgl.DGLGraph):
         if model.readout is not None:
             raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
+        if batch_size is not None:
+            raise ConfigError(f"batch_size={batch_size} is for sets of graphs; one graph is trained on whole")
         return FullGraph(data, model)
     if model.readout is None:
         raise ConfigError('this model has no readout, so it classifies nodes, but the data is a set of graphs')
@@ -118,6 +121,8 @@ def describe(data: Any) -> tuple[Task, int, int]:
         GraphError: Features, labels or masks are missing, of a wrong shape or type, empty, or overlap.
     """
     node_level = isinstance(data, dgl.DGLGraph)
+    if not node_level and not isinstance(data, GraphDataset):
+        raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}")
     if node_level:
         check_graph(data)
         missing = [key for key in ("label", *(f"{part}_mask" for part in PARTS)) if key not in data.ndata]
@@ -141,4 +146,4 @@ def describe(data: Any) -> tuple[Task, int, int]:
         raise GraphError("a labelled node or graph has a negative class; leave it out of the masks")
     if not node_level:
         return TASKS["graph-classification"], in_feats, data.num_classes
-    return TASKS["node-classification"], in_feats, int(labels.max()) + 1
+    return TASKS["node-classification"], in_feats, int(used.max()) + 1

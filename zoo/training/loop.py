@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zoo import datasets, models, weights
-from zoo._files import replacing, write_text
+from zoo._files import locked, replacing, write_text
 from zoo.environment import environment
 from zoo.errors import RecipeError, ZooError
 from zoo.model import ZooModel
@@ -163,8 +163,24 @@ def fit(
     if protocol.metric not in task.metrics:
         raise RecipeError(f"metric {protocol.metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
     identity = identity or {}
-    if finished := _read_result(folder, identity):
-        return finished
+    with locked(folder / RESULT, wait=False) if folder else nullcontext():
+        if finished := _read_result(folder, identity):
+            return finished
+        return _fit(model, loader, task, training, protocol, folder, identity, progress, save_every)
+
+
+def _fit(
+    model: ZooModel,
+    loader: Loader,
+    task: Task,
+    training: TrainingSpec,
+    protocol: Protocol,
+    folder: Path | None,
+    identity: dict[str, Any],
+    progress: str | None,
+    save_every: float,
+) -> Run:
+    """What `fit` does once the folder is its own."""
     groups = _parameter_groups(model, training)
     optimizer = torch.optim.Adam([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
     state = _read_state(folder, identity, model, optimizer) if folder else _State()
@@ -185,7 +201,7 @@ def fit(
             state.seconds += time.perf_counter() - started
             log({"epoch": state.epoch, "loss": loss, **scores})
             bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", val=f"{scores['val']:.2f}", refresh=False)
+            bar.set_postfix(loss=f"{loss:.4g}", val=f"{scores['val']:.4g}", refresh=False)
             if folder and time.perf_counter() - saved >= save_every:
                 _write_state(folder, identity, state, model, optimizer)
                 saved = time.perf_counter()
@@ -246,11 +262,16 @@ def _step(
 
 
 def _train_mode(model: ZooModel) -> None:
-    """Training mode for all but the modules whose parameters are all frozen: their buffers must not move either."""
+    """Training mode; in a model of which a part is frozen, all else that is not trained stays as in evaluation.
+
+    So the buffers of the frozen part, such as centroids, do not move either.
+    """
     model.train()
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return
     for module in model.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
+        tensors = [*module.parameters(), *module.buffers()]
+        if tensors and not any(tensor.requires_grad for tensor in tensors):
             module.eval()
 
 
@@ -296,7 +317,7 @@ def _log(folder: Path | None, epoch: int) -> Iterator[Any]:
         return
     path = folder / LOG
     for name in (STATE, LOG, RESULT, weights.CONFIG, weights.WEIGHTS):
-        for leftover in folder.glob(f".{name}.*"):  # what a kill in the middle of a write has left
+        for leftover in folder.glob(f".{name}.????????"):  # what a kill in the middle of a write has left
             leftover.unlink()
     old = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     write_text(path, "".join(old[:epoch]))
@@ -339,8 +360,10 @@ def _read_state(
 
 
 def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    if found != expected:
-        raise RecipeError(f"{path} belongs to another run ({found}, not {expected}): delete the folder or use another")
+    differing = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
+    if differing:
+        there = ", ".join(f"{key}: {found.get(key)} there, {expected.get(key)} here" for key in differing)
+        raise RecipeError(f"{path} belongs to another run ({there}): delete the folder or use another")
 
 
 def _write_result(folder: Path, identity: dict[str, Any], run: Run) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "Published",
     "Recipe",
     "TrainingSpec",
+    "check_training",
     "find",
     "find_settings",
     "list_recipes",
@@ -36,6 +37,7 @@ __all__ = [
     "read_toml",
 ]
 
+MAX_LR = 1e6  # beyond it float32 overflows inside the optimiser
 METRICS = ("accuracy", "roc-auc", "nmse")
 SELECTIONS = ("best-val", "best-val-loss", "last", "best-test")
 
@@ -171,25 +173,29 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
         RecipeError: An unknown or missing key, a wrong type, an impossible value.
     """
     recipe = _build(Recipe, settings, where, "")
-    training, protocol = recipe.training, recipe.protocol
-    _require(training.epochs >= 1, where, "training.epochs", "must be at least 1")
+    check_training(recipe.training, where)
+    protocol = recipe.protocol
     _require(protocol.seeds >= 1, where, "protocol.seeds", "must be at least 1")
-    for key in ("patience", "batch_size"):
-        value = getattr(training, key)
-        _require(value is None or value >= 1, where, f"training.{key}", "must be at least 1")
-    groups: dict[str, TrainingSpec | ParameterGroup] = {"training": training}
-    groups |= {f"training.groups.{group.parameters}": group for group in training.groups}
-    for place, group in groups.items():
-        _require(group.lr is None or 0 < group.lr < math.inf, where, f"{place}.lr", "must be positive")
-        decay, clip = group.weight_decay, group.clip_norm
-        _require(decay is None or 0 <= decay < math.inf, where, f"{place}.weight_decay", "must be 0 or more")
-        _require(clip is None or 0 < clip < math.inf, where, f"{place}.clip_norm", "must be positive")
     _require(protocol.metric in METRICS, where, "protocol.metric", f"choose from {', '.join(METRICS)}")
     _require(protocol.select in SELECTIONS, where, "protocol.select", f"choose from {', '.join(SELECTIONS)}")
     for key in ("in_feats", "num_classes", "transforms"):
         _require(key not in recipe.model, where, f"model.{key}", "comes from [data]: leave it out")
     _check_references(recipe, where)
     return recipe
+
+
+def check_training(training: TrainingSpec, where: str) -> None:
+    """Raises RecipeError if a number of the training is impossible."""
+    for key in ("epochs", "patience", "batch_size"):
+        value = getattr(training, key)
+        _require(value is None or (type(value) is int and value >= 1), where, f"training.{key}", "must be at least 1")
+    groups: dict[str, TrainingSpec | ParameterGroup] = {"training": training}
+    groups |= {f"training.groups.{group.parameters}": group for group in training.groups}
+    for place, group in groups.items():
+        _require(group.lr is None or 0 < group.lr <= MAX_LR, where, f"{place}.lr", f"must be above 0, at most {MAX_LR}")
+        decay, clip = group.weight_decay, group.clip_norm
+        _require(decay is None or 0 <= decay < math.inf, where, f"{place}.weight_decay", "must be 0 or more")
+        _require(clip is None or 0 < clip < math.inf, where, f"{place}.clip_norm", "must be positive")
 
 
 def _check_references(recipe: Recipe, where: str) -> None:
@@ -214,7 +220,11 @@ def _check_references(recipe: Recipe, where: str) -> None:
     metrics = TASKS[data.task].metrics
     fitting = recipe.protocol.metric in metrics
     _require(fitting, where, "protocol.metric", f"{data.name} is for {data.task}: choose from {', '.join(metrics)}")
-    batched = recipe.training.batch_size is None or data.task.startswith("graph-")
+    whole = data.task.startswith("graph-")
+    fitting = (recipe.model.get("readout") is not None) == whole
+    remedy = "it needs one" if whole else "leave it out"
+    _require(fitting, where, "model.readout", f"{data.name} is for {data.task}: {remedy}")
+    batched = recipe.training.batch_size is None or whole
     _require(batched, where, "training.batch_size", f"{data.name} is one graph, which every step sees whole")
 
 
