@@ -28,6 +28,15 @@ def test_every_public_name_is_there() -> None:
         _ = zoo.lode
 
 
+def test_the_analysis_is_within_reach() -> None:
+    import zoo
+
+    model, graph = zoo.load("cna-gcn-digits"), zoo.datasets.load("digits")
+    (energy,) = zoo.analysis.per_layer(model, graph)
+    state = model.encode(model.prepare(graph))
+    assert energy == float(zoo.analysis.dirichlet_energy(graph, state.detach())) > 0
+
+
 def test_functions_are_not_hidden_by_modules() -> None:
     import importlib
     import pkgutil
