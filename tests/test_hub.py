@@ -45,5 +45,5 @@ def test_a_cached_file_is_checked_too(snapshot: Path) -> None:
 
 
 def test_what_is_neither_cached_nor_to_be_fetched_is_named(snapshot: Path) -> None:
-    with pytest.raises(CheckpointNotFound, match=f"gcn-csbm is not bundled, and org/gcn-csbm@{COMMIT} is neither cached"):
+    with pytest.raises(CheckpointNotFound, match=f"not bundled, and org/gcn-csbm@{COMMIT} is neither cached"):
         zoo.load("gcn-csbm")
