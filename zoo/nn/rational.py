@@ -44,7 +44,7 @@ _RELU_DENOMINATOR = {
     "C": (23.103140929589287, 0.0004299501319296557, 92.356987965797, 0.000308676388304253, 7.003817416523842),
 }
 _NOISE = 0.1
-_BLOCK = 1 << 15  # elements of x at a time
+_BLOCK = 1 << 17  # elements of x at a time
 
 
 def _base(version: str) -> float:
