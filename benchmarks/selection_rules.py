@@ -2,8 +2,9 @@
 
     python benchmarks/selection_rules.py RECIPE [--runs runs]
 
-Reads the logs of finished runs (`zoo reproduce RECIPE` makes them) and prints the test score's mean and unbiased
-standard deviation over the seeds, rule by rule. For diagnoses: nothing is selected by what it prints.
+Reads the logs of finished runs, made by `zoo reproduce TABLE --cells …`, and prints, rule by rule, mean and unbiased
+standard deviation of the test score over the seeds, and the mean epoch selected. For metrics of which more is better,
+and for diagnoses only: nothing is selected by what it prints.
 """
 
 import json
@@ -14,7 +15,6 @@ from typing import Any
 
 import click
 
-from zoo.errors import ZooError
 from zoo.reproduction import run_folder
 from zoo.training.loop import LOG
 from zoo.training.recipe import find
@@ -33,10 +33,18 @@ def both_at_their_best(log: Log) -> dict[str, Any]:
     return selected
 
 
+def ten_epochs_mean(log: Log) -> dict[str, Any]:
+    """The epoch at which the validation loss first exceeds its mean over the ten before (the GCN authors' code)."""
+    losses = [line["val_loss"] for line in log]
+    stops = (i for i in range(11, len(log)) if losses[i] > statistics.fmean(losses[i - 10 : i]))
+    return log[next(stops, len(log) - 1)]
+
+
 RULES: dict[str, Callable[[Log], dict[str, Any]]] = {
     "best-val": lambda log: max(log, key=lambda line: (line["val"], -line["val_loss"])),
     "best-val-loss": lambda log: min(log, key=lambda line: line["val_loss"]),
     "both at their best": both_at_their_best,
+    "loss above mean of 10": ten_epochs_mean,
     "last": lambda log: log[-1],
     "best-test (weak)": lambda log: max(log, key=lambda line: line["test"]),
 }
@@ -52,10 +60,12 @@ def main(name: str, runs: Path) -> None:
     try:
         logs = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths]
     except OSError as error:
-        raise ZooError(f"{error}: run `zoo reproduce {name}` first") from error
+        raise click.ClickException(f"{error}: reproduce a table that has {name} first") from error
     for rule, select in RULES.items():
-        scores = [select(log)["test"] for log in logs]
-        print(f"{rule:20s} {statistics.fmean(scores):6.2f} ± {statistics.stdev(scores):.2f} ({len(scores)})")
+        lines = [select(log) for log in logs]
+        scores, epochs = [line["test"] for line in lines], [line["epoch"] for line in lines]
+        spread = f"{statistics.fmean(scores):6.2f} ± {statistics.stdev(scores):.2f}"
+        print(f"{rule:22s} {spread}   at epoch {statistics.fmean(epochs):.0f}   ({len(lines)} seeds)")
 
 
 if __name__ == "__main__":

@@ -170,8 +170,9 @@ def test_a_float64_model_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_predict_leaves_the_models_mode_as_it_was() -> None:
     model = zoo.load("gcn-csbm").train()
     graph = random_graph(8)
+    model.get_submodule("convs").eval()
     assert torch.equal(zoo.predict(model, graph).values, zoo.predict("gcn-csbm", graph).values)
-    assert model.training
+    assert (model.training, model.get_submodule("convs").training) == (True, False)
 
 
 def test_predict_takes_several_graphs_for_a_readout_only() -> None:
@@ -186,8 +187,13 @@ def test_predict_takes_several_graphs_for_a_readout_only() -> None:
         zoo.predict("gcn-csbm", graphs)
     with pytest.raises(GraphError, match="there are no graphs"):
         zoo.predict(model, [])
-    with pytest.raises(GraphError, match="expected a DGLGraph, a list of them or a GraphDataset, got int"):
-        zoo.predict(model, 5)
+    for wrong in (5, [1, 2]):
+        with pytest.raises(GraphError, match="expected a DGLGraph, a list of them or a GraphDataset, got"):
+            zoo.predict(model, wrong)
+    with pytest.raises(GraphError, match="different widths"):
+        zoo.predict(model, [graphs[0], random_graph(5)])
+    graphs[0].ndata["label"] = torch.zeros(12)
+    assert torch.equal(zoo.predict(model, tuple(graphs)).values, together.values)
 
 
 def test_predict_refuses_several_types_of_nodes() -> None:

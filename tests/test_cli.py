@@ -9,9 +9,11 @@ from click.testing import CliRunner, Result
 
 import zoo
 from zoo import registry
+from zoo.bundling import _best
 from zoo.cli import main
 from zoo.demo import Line
 from zoo.errors import IntegrityError
+from zoo.reproduction import Row, read_results
 
 
 def run(*arguments: str) -> Result:
@@ -133,6 +135,30 @@ def test_an_error_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit)
     assert result.stderr.startswith("zoo: ") and result.stderr.count("\n") == 1
+
+
+def test_bundle_ships_the_run_with_the_best_validation_score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    run("reproduce", "gcn-csbm", "--seeds", "3", *folders)
+    registry.write({}, tmp_path / "checkpoints.json")
+    for module in ("zoo.bundling", "zoo.registry", "zoo.weights"):
+        monkeypatch.setattr(f"{module}.resource", lambda name: tmp_path / name)
+    result = run("bundle", "gcn-csbm", *folders)
+    assert result.exit_code == 0, result.output
+    entry = registry.info("gcn-csbm")
+    rows = read_results(tmp_path / "results" / "gcn-csbm.csv")
+    assert entry.score.seed == max(rows, key=lambda row: (row.val, -row.seed)).seed
+    assert entry.runs.n == 3
+    assert zoo.evaluate("gcn-csbm").value == entry.score.value
+
+
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", 1), ("nmse", 0)])
+def test_the_shipped_seed_is_chosen_by_validation(metric: str, best: int) -> None:
+    common = {"cell": "c", "recipe": "r", "digest": "d", "metric": metric, "epoch": 1, "epochs": 1, "seconds": 1.0}
+    versions = {"python": "", "torch": "", "dgl": ""}
+    scores = [(0, 80.0, 99.0), (1, 90.0, 50.0), (2, 90.0, 70.0)]
+    rows = tuple(Row(seed=seed, val=val, test=test, **common, **versions) for seed, val, test in scores)  # type: ignore[arg-type]
+    assert _best(rows).seed == best
 
 
 def test_bundle_refuses_a_table_without_the_recipe() -> None:

@@ -766,3 +766,29 @@ def test_collabs_quoted_count_takes_in_its_self_loops() -> None:
     assert (len(src), loops) == (24574995, 2837)
     assert len(src) // 2 == 12287497
     assert datasets.info("collab").num_edges == (len(src) - loops) // 2
+
+
+@pytest.mark.parametrize("transpose", [False, True])
+def test_edges_of_the_yandex_form_are_read_either_way_round(tmp_path: Path, transpose: bool) -> None:
+    edges = np.array([[0, 1], [0, 2], [0, 3], [0, 4]])
+    np.savez(tmp_path / "g.npz", edges=edges.T if transpose else edges, node_features=np.ones((5, 2), np.float32))
+    graph = datasets.read_graph(tmp_path / "g.npz", undirected=False)
+    assert torch.stack(graph.edges(), 1).tolist() == edges.tolist()
+
+
+def test_a_bin_of_several_types_is_refused(tmp_path: Path) -> None:
+    graph = dgl.heterograph({("a", "to", "b"): ([0], [0])})
+    graph.nodes["a"].data["feat"] = torch.ones(1, 2)
+    dgl.save_graphs(str(tmp_path / "g.bin"), [graph])
+    with pytest.raises(GraphError, match="several node or edge types"):
+        datasets.read_graph(tmp_path / "g.bin")
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("ZOO_DATA", raising=False)
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file" / "below"))
+    before = set(sources._unreachable)
+    with pytest.raises(DatasetNotFound, match=r"the cache .*below.* cannot be written .*Set ZOO_CACHE"):
+        datasets.load("cora")
+    assert sources._unreachable == before, "the host is not to blame"

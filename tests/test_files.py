@@ -45,3 +45,17 @@ def test_the_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> Non
     write_text(tmp_path / "file", "x")
     (tmp_path / "other").write_text("x")
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /dev/null")
+def test_a_device_is_written_into() -> None:
+    write_text(Path("/dev/null"), "x")
+    assert not Path("/dev/null").is_file()

@@ -107,6 +107,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.name", "digist", "data.name: there is no data set 'digist': did you mean digits"),
         ("data.split", "public", "data.split: data set 'digits' has no split 'public'"),
         ("data.split", "random-a-b-c", "data.split: data set 'digits' has no split 'random-a-b-c'"),
+        ("data.split", "random-60-20-10", "data.split: 'random-60-20-10' is not a split"),
+        ("data.split", "random-60-40-0", "data.split: split 'random-60-40-0' leaves a part empty"),
         ("data.transforms", ["reverse"], "data.transforms: unknown transform 'reverse'"),
         ("protocol.metric", "nmse", "protocol.metric: digits is for node-classification"),
         ("model.readout", "mean", "model.readout: digits is for node-classification: leave it out"),

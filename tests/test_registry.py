@@ -121,6 +121,12 @@ def content() -> dict[str, Any]:
         (["checkpoints", "gcn-cora", "published"], None, "verdict and published disagree"),
         (["checkpoints", "gcn-cora", "runs", "n"], 0, "at least 1"),
         (["checkpoints", "gcn-cora", "environment"], {"python": 3}, "environment has a wrong type"),
+        (["checkpoints", "gcn-cora", "environment"], {"python": "3"}, "environment needs python, torch and dgl"),
+        (["checkpoints", "gcn-cora", "hub"], {"repo_id": "../..", "revision": "0" * 40}, "must be organisation/name"),
+        (["checkpoints", "gcn-cora", "score", "metric"], "f1", "score.metric: choose from"),
+        (["checkpoints", "gcn-cora", "score", "value"], float("nan"), "must be finite numbers"),
+        (["checkpoints", "gcn-cora", "runs", "std"], -1.0, "must be finite numbers"),
+        (["checkpoints", "gcn-cora", "task"], "juggling", "task: choose from"),
         (["checkpoints", "gcn-cora", "extra"], 1, "keys missing or unknown: extra"),
     ],
 )

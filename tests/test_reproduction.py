@@ -2,15 +2,20 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from zoo import reproduction
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.reproduction import judge, reproduce
 from zoo.training import loop
+from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe, find
 
 
@@ -114,6 +119,33 @@ def test_a_place_that_cannot_be_written_is_told_before_training(tmp_path: Path) 
     with pytest.raises(ZooError, match="cannot read results"):
         reproduce("gcn-csbm", results=tmp_path, runs=tmp_path)
     assert not list(tmp_path.glob("gcn-csbm-*"))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from zoo.reproduction import reproduce
+if __name__ == "__main__":
+    reproduce(sys.argv[1], jobs=2, seeds=2, results=Path(sys.argv[2]), runs=Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_parent_takes_its_processes_along(tmp_path: Path) -> None:
+    text = recipes._path("gcn-csbm").read_text()
+    recipe, script = tmp_path / "endless.toml", tmp_path / "killed.py"
+    recipe.write_text(text.replace('"gcn-csbm"', '"endless"').replace("epochs = 200", "epochs = 9999999"))
+    script.write_text(KILLED)
+    process = subprocess.Popen([sys.executable, str(script), str(recipe), str(tmp_path)])
+    while len(logs := list(tmp_path.glob("endless-*/seed-*/log.jsonl"))) < 2 and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    for log in logs:
+        lock = FileLock(log.with_name(".result.json.lock"))
+        lock.acquire(timeout=60)  # held for as long as the process lives
+        lock.release()
+    assert len(logs) == 2
 
 
 def test_data_out_of_reach_is_not_run_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

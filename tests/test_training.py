@@ -1,5 +1,6 @@
 """The loop: same seed, same bits; selection; groups; and a run that goes on after a kill."""
 
+import dataclasses
 import json
 import os
 import random
@@ -10,14 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import zoo
-from zoo import models
+from zoo import models, weights
+from zoo._dgl import dgl
 from zoo._files import locked, resource
 from zoo.datasets import GraphDataset
 from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
@@ -170,9 +173,14 @@ def scores_of(folder: Path) -> list[dict[str, float]]:
     ],
 )
 def test_the_selected_epoch_is_the_one_the_rule_names(tmp_path: Path, select: str, key: Any) -> None:
-    run = zoo.train(small(protocol={"select": select}), 0, tmp_path)
+    run = zoo.train(small(protocol={"select": select}, training={"epochs": 60, "lr": 0.1}), 0, tmp_path)
     best = max(scores_of(tmp_path), key=key)
     assert (run.epoch, run.val, run.test) == (best["epoch"], best["val"], best["test"])
+    loader = make_loader(zoo.datasets.load("csbm", seed=0), run.model, None)
+    with torch.no_grad():
+        measured = {part: tasks.measure("accuracy", *pair) for part, pair in loader.predict(run.model).items()}
+    assert measured == {"val": run.val, "test": run.test}, "the model is that of the selected epoch"
+    assert select == "last" or run.epoch < run.epochs
 
 
 @pytest.mark.parametrize("select", ["best-val", "best-val-loss"])
@@ -293,7 +301,7 @@ def test_a_metric_of_another_task_is_an_error() -> None:
         ("label", -torch.ones(100, dtype=torch.int64), "negative class"),
         ("label", torch.ones(100, 1), r"label has shape \(100, 1\): expected \(100,\)"),
         ("label", torch.full((100,), torch.nan), "a target in the masks is NaN"),
-        ("test_mask", torch.ones(100, dtype=torch.bool), "nodes are in more than one of"),
+        ("test_mask", torch.ones(100, dtype=torch.bool), "in more than one of"),
         ("train_mask", torch.ones(100), "train_mask is torch.float32 of shape"),
         ("feat", torch.full((100, 8), torch.inf), "NaN or infinite"),
     ],
@@ -378,3 +386,60 @@ def test_a_run_that_never_starts_is_an_error() -> None:
             TrainingSpec(epochs=3, lr=0.01),
             Protocol(metric="accuracy"),
         )
+
+
+def test_a_run_that_diverges_under_roc_auc_is_no_traceback() -> None:
+    recipe = small(protocol={"metric": "roc-auc"}, training={"lr": 1e6, "weight_decay": 1e37})
+    with pytest.warns(UserWarning, match="diverged"), pytest.raises(ZooError, match="from the first epoch on"):
+        zoo.train(recipe, 0)
+
+
+def test_a_seed_from_numpy_is_a_seed(tmp_path: Path) -> None:
+    first, second = zoo.train(small(), cast("int", np.int64(1)), tmp_path), zoo.train(small(), 1)
+    assert_same_bits(tensors(first), tensors(second))
+    for seed in (1.5, "1", -1, 2**63):
+        with pytest.raises(RecipeError, match="a seed is"):
+            zoo.train(small(), seed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train_mask": torch.ones(30, dtype=torch.bool)}, "items are in more than one of"),
+        ({"val_mask": torch.ones(30)}, "val_mask is torch.float32"),
+        ({"test_mask": torch.ones(29, dtype=torch.bool)}, r"test_mask is torch.bool of shape \(29,\)"),
+        ({"labels": torch.full((30,), 6)}, "a label is 6, but the set has 2 classes"),
+        ({"labels": torch.zeros(30, 1)}, r"labels has shape \(30, 1\)"),
+        ({"graphs": [zoo.datasets.from_arrays([[0], [1]], torch.ones(2, w)) for w in (1, 2) * 15]}, "different widths"),
+        ({"graphs": [dgl.graph(([0], [1]))] * 30}, 'no ndata."feat"'),
+    ],
+)
+def test_a_set_of_graphs_that_cannot_be_trained_on_is_an_error(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        describe(dataclasses.replace(graph_set(), **change))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on file sizes")
+@pytest.mark.parametrize("what", ["weights", "state", "log"])
+def test_a_full_disk_is_one_clear_error_for_every_writer(tmp_path: Path, what: str) -> None:
+    import resource as limits
+
+    model = models.create("gcn", {"in_feats": 200, "num_classes": 2, "hidden": 64})
+    state, identity = loop._State(), {"some": "run"}
+    old = limits.getrlimit(limits.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits.setrlimit(limits.RLIMIT_FSIZE, (5000, old[1]))
+    try:
+        with pytest.raises(ZooError, match="cannot write"):
+            if what == "weights":
+                weights.write(model, tmp_path)
+            elif what == "state":
+                loop._write_state(tmp_path, identity, state, model, torch.optim.Adam(model.parameters()))
+            else:
+                log = loop._log(tmp_path, 0)
+                for epoch in range(1000):
+                    log({"epoch": epoch})
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    assert not [path for path in tmp_path.iterdir() if path.name not in (loop.LOG,)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 
-__all__ = ["locked", "replacing", "resource", "write_text"]
+__all__ = ["locked", "replacing", "resource", "write_bytes", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
 UMASK = os.umask(0)  # it can only be read by setting it, which is for the moment of the import
@@ -31,6 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
         ZooError: The place cannot be written: no such folder, no permission, disk full.
     """
     temporary: Path | None = None
+    path = path.resolve()  # a link stays one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -69,7 +70,18 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all; into a device or pipe, straight."""
+    if path.exists() and not path.is_file():
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
+        return
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())

@@ -1,5 +1,6 @@
 """Scoring and predicting with a checkpoint."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from zoo import datasets, registry
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
+from zoo.datasets.graphs import check_graph
 from zoo.errors import GraphError
 from zoo.model import ZooModel
 from zoo.training.loaders import make_loader
@@ -88,26 +90,36 @@ def predict(model: ZooModel | str, graph: Any) -> Prediction:
     """
     model = load(model) if isinstance(model, str) else model
     graph = _one_graph(graph, model)
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         logits = model(model.prepare(graph))
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
 
 
-def _one_graph(graph: Any, model: ZooModel) -> "dgl.DGLGraph":
-    """A graph as it is, several as a batch."""
-    if isinstance(graph, dgl.DGLGraph):
+def _one_graph(data: Any, model: ZooModel) -> "dgl.DGLGraph":
+    """A graph, or several as a batch, with features only: labels play no part in a prediction."""
+    if isinstance(data, dgl.DGLGraph):
+        graph = data.local_var()
+        for key in list(graph.ndata):
+            if key != "feat":
+                del graph.ndata[key]
         return graph
-    graphs = graph.graphs if isinstance(graph, GraphDataset) else graph
-    if not isinstance(graphs, list):
-        raise GraphError(f"expected a DGLGraph, a list of them or a GraphDataset, got {type(graph).__name__}")
+    graphs = data.graphs if isinstance(data, GraphDataset) else data
+    if not isinstance(graphs, Sequence) or not all(isinstance(graph, dgl.DGLGraph) for graph in graphs):
+        raise GraphError(f"expected a DGLGraph, a list of them or a GraphDataset, got {type(data).__name__}")
     if model.readout is None:
         raise GraphError(f"this model predicts nodes, one graph at a time; it was given {len(graphs)} graphs")
     if not graphs:
         raise GraphError("there are no graphs to predict")
-    return dgl.batch(graphs)
+    for graph in graphs:
+        check_graph(graph)
+    widths = {graph.ndata["feat"].shape[1] for graph in graphs}
+    if len(widths) > 1:
+        raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
+    return dgl.batch(list(graphs), ndata=["feat"])

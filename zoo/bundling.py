@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zoo import datasets, registry, weights
-from zoo._files import resource
+from zoo._files import locked, resource
 from zoo.api import score
 from zoo.errors import CheckpointError
 from zoo.registry import Checkpoint, Hub, Runs, Score, Weights
@@ -70,7 +70,8 @@ def bundle(
         environment={key: getattr(best, key) for key in ("python", "torch", "dgl")},
         license="Apache-2.0",
     )
-    registry.write({**registry.read(), recipe.name: entry})
+    with locked(resource("checkpoints.json")):
+        registry.write({**registry.read(), recipe.name: entry})
     return entry
 
 

@@ -6,7 +6,7 @@ import click
 
 from zoo import datasets, registry
 from zoo.api import evaluate
-from zoo.errors import DatasetNotFound, IntegrityError, ZooError
+from zoo.errors import DatasetNotFound, ZooError
 from zoo.finetuning import finetune
 from zoo.weights import load
 
@@ -21,7 +21,7 @@ class Line:
         name: The checkpoint.
         recorded: Its score in the registry.
         measured: Measured now; None where there is no data.
-        broken: Whether its files are not what the registry says.
+        broken: Whether its files, or those of its data, are not what they should be.
     """
 
     name: str
@@ -74,9 +74,9 @@ def _score(name: str) -> Line:
     except DatasetNotFound:
         click.echo(f"  {name}: {entry.dataset} is neither at hand nor to be fetched")
         return Line(name, entry.score.value)
-    except IntegrityError as error:
+    except ZooError as error:  # the data is there, but damaged
         click.echo(f"  {name}: {error}")
-        return Line(name, entry.score.value)
+        return Line(name, entry.score.value, broken=True)
     click.echo(f"  {name}: {entry.score.metric} {measured:.2f} on {entry.dataset}")
     return Line(name, entry.score.value, measured)
 

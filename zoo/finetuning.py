@@ -11,7 +11,7 @@ from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.registry import info
 from zoo.training.loaders import describe, make_loader
-from zoo.training.loop import Run, fit, seeded
+from zoo.training.loop import Run, check_seed, fit, seeded
 from zoo.training.recipe import Protocol, TrainingSpec, check_training
 from zoo.weights import load
 
@@ -67,6 +67,7 @@ def finetune(
     """
     training = TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience, batch_size=batch_size)
     check_training(training, "fine-tuning")
+    seed = check_seed(seed)
     task, in_feats, classes_used = describe(data)
     if num_classes is not None and num_classes < classes_used:
         raise ConfigError(f"num_classes={num_classes}, but the labels need {classes_used}")
@@ -92,7 +93,7 @@ def finetune(
                 "training": asdict(training) | {"groups": []},
                 "num_classes": model.num_classes,
                 "freeze": freeze,
-                "metric": metric,
+                "metric": metric or task.metrics[0],
                 "seed": seed,
             },
             progress=f"fine-tune {name}" if progress else None,

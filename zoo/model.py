@@ -128,7 +128,7 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
         Args:
             graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such.
             feat: (num_nodes, in_feats). Default: `graph.ndata["feat"]`. What is derived from it is remembered until it
-                changes through torch; a change through NumPy's view of the same memory is not seen.
+                changes in place as torch counts it; changes through `.data` or NumPy's view of the memory are not seen.
 
         Returns:
             (num_nodes, num_classes), with a readout (num_graphs, num_classes).

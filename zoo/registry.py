@@ -5,6 +5,7 @@ import difflib
 import fnmatch
 import functools
 import json
+import math
 import re
 import typing
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from zoo._types import fits
 from zoo.errors import CheckpointNotFound, RegistryError
 
 __all__ = [
+    "METRICS",
+    "TASKS",
     "VERDICTS",
     "Checkpoint",
     "Hub",
@@ -32,6 +35,9 @@ __all__ = [
 
 SCHEMA = 1
 NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+METRICS = ("accuracy", "roc-auc", "nmse")
+TASKS = ("node-classification", "node-regression", "graph-classification")
 VERDICTS = ("reproduced", "close", "higher", "lower", "not run", "no published value")
 
 
@@ -217,6 +223,14 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
     unpublished = entry.verdict == "no published value"
     _require((entry.published is None) == unpublished, where, "verdict and published disagree")
     _require(entry.runs.n >= 1, where, "runs.n must be at least 1")
+    _require(entry.score.metric in METRICS, where, f"score.metric: choose from {', '.join(METRICS)}")
+    _require(entry.task in TASKS, where, f"task: choose from {', '.join(TASKS)}")
+    numbers = [entry.score.value, entry.runs.mean, entry.runs.std or 0.0]
+    _require(all(map(math.isfinite, numbers)) and numbers[2] >= 0, where, "score and runs must be finite numbers")
+    named = repo_id is None or REPOSITORY.fullmatch(repo_id) is not None
+    _require(named, where, "hub.repo_id must be organisation/name")
+    versions = {"python", "torch", "dgl"}
+    _require(versions <= entry.environment.keys(), where, "environment needs python, torch and dgl")
     return entry
 
 

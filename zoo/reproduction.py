@@ -5,13 +5,16 @@ import dataclasses
 import difflib
 import io
 import math
+import multiprocessing
+import multiprocessing.connection
+import os
 import statistics
+import threading
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +265,8 @@ def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iter
         for cell, seed in pending:
             yield cell, _run(cell, seed, runs)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
         futures = {pool.submit(_run, cell, seed, runs): cell for cell, seed in pending}
         try:
             for future in as_completed(futures):
@@ -278,6 +282,18 @@ def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iter
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """In a process of the pool: ends it when its parent is gone, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:

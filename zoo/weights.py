@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo import hub, models, registry
-from zoo._files import replacing, resource, write_text
+from zoo._files import resource, write_bytes, write_text
 from zoo.errors import CheckpointError, ConfigError, IntegrityError
 from zoo.model import LoadReport, ZooModel
 from zoo.registry import Weights
@@ -34,8 +34,7 @@ def write(model: ZooModel, folder: Path) -> None:
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
-    with replacing(folder / WEIGHTS) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=metadata)
+    write_bytes(folder / WEIGHTS, safetensors.torch.save(tensors, metadata))
     write_text(folder / CONFIG, json.dumps(model.config, indent=2) + "\n")
 
 

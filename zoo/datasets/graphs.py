@@ -218,13 +218,15 @@ def _label(values: Any, num_nodes: int) -> Array:
     if label.dtype.kind == "f":
         if not np.isfinite(label).all():
             raise GraphError(
-                "label has NaN or infinite values: give unlabelled nodes 0 and leave them out of all masks"
+                "label has NaN or infinite values: give unlabelled nodes 0, and leave them out of all masks"
             )
         return label.astype(np.float32)
     if label.dtype.kind not in "biu":
         raise GraphError(f"label has dtype {label.dtype}: expected integer classes or float targets")
     if label.min() < 0:
-        raise GraphError(f"label holds {label.min()}: classes count from 0; leave unlabelled nodes out of all masks")
+        raise GraphError(
+            f"label holds {label.min()}: classes count from 0; give unlabelled nodes 0, and leave them out of all masks"
+        )
     return label.astype(np.int64)
 
 

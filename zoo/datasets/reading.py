@@ -36,7 +36,8 @@ def read_graph(path: str | Path, undirected: bool = True) -> Any:
               labels dictionary under `label`, and optional masks there.
             - a folder with `nodes.csv` and `edges.csv`, both with a line of column names. Edges have `src` and `dst`.
               Nodes have numeric features in all columns but these: `id` (what edges call the node; without it they
-              count rows from 0), `label`, and `split` (`train`, `val`, `test` or empty).
+              count rows from 0), `label` (classes if all are written as whole numbers, else targets; may be empty where
+              the split is), and `split` (`train`, `val`, `test` or empty).
         undirected: Whether to add every edge's reverse. A `.bin` is taken as it is.
 
     Returns:
@@ -71,8 +72,9 @@ def _npz(path: Path) -> dict[str, Any]:
     if {"edges", "feat"} <= members.keys():
         return {name: members[name] for name in ("edges", "feat", "label", *MASKS) if name in members}
     if {"edges", "node_features"} <= members.keys():
-        masks = {mask: members[f"{mask}s"][0] for mask in MASKS if f"{mask}s" in members}
-        edges = members["edges"].reshape(-1, 2).T
+        masks = {mask: members[f"{mask}s"][0] for mask in MASKS if len(members.get(f"{mask}s", ()))}
+        edges = members["edges"]  # one row per edge: (2, 2) is not to be taken for sources and destinations
+        edges = edges.T if edges.ndim == 2 and edges.shape[1] == 2 else edges
         return {"edges": edges, "feat": members["node_features"], "label": members.get("node_labels"), **masks}
     if {"adj_data", "attr_data"} <= members.keys():
         return {"edges": _csr(members, "adj"), "feat": _csr(members, "attr"), "label": members.get("labels")}
@@ -96,6 +98,8 @@ def _bin(path: Path) -> Any:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise GraphError(f"not a file of dgl.save_graphs ({reason[-1]})") from error
     for graph in graphs:
+        if not graph.is_homogeneous:
+            raise GraphError("a graph has several node or edge types; the zoo's models take homogeneous graphs")
         graph.ndata.update({name: _restored(name, values) for name, values in graph.ndata.items()})
         check_graph(graph)
     if len(graphs) == 1:
@@ -145,7 +149,8 @@ def _labels(column: list[str], split: list[str] | None) -> Array:
     """Classes if every cell is written as a whole number, else targets; an unlabelled node outside the split gets 0."""
     given = [cell or ("0" if split is not None and not split[node] else "") for node, cell in enumerate(column)]
     if missing := [node for node, cell in enumerate(given) if not cell]:
-        raise GraphError(f"nodes.csv, column label: row {missing[0] + 2} is empty, but its node is in the split")
+        why = "its node is in the split" if split is not None else "there is no column split that leaves its node out"
+        raise GraphError(f"nodes.csv, column label: row {missing[0] + 2} is empty, but {why}")
     labels = _numbers("label", given)
     classes = all(cell.lstrip("+-").isdigit() for cell in given)
     return labels.astype(np.int64) if classes else labels

@@ -89,6 +89,13 @@ def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
     target = _cache() / file.path
     host = urlsplit(file.url).netloc
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetNotFound(
+            f"data set {dataset!r} cannot be fetched: the cache {target.parent} cannot be written ({error.strerror}). "
+            f"Set ZOO_CACHE to a folder that can, or ZOO_DATA to one that holds {file.path}"
+        ) from error
+    try:
         if host in _unreachable:
             raise ConnectionError(f"{host} did not answer before")
         downloader = pooch.HTTPDownloader(timeout=TIMEOUT)

@@ -81,6 +81,20 @@ def check(info: DatasetInfo, name: str) -> None:
     family = f"{name.partition('-')[0]}-a-b-c" if _DRAWN.fullmatch(name) else name
     if family not in info.splits or name.endswith("-a-b-c"):
         raise GraphError(f"data set {info.name!r} has no split {name!r}; it has {', '.join(info.splits)}")
+    if family != name and 0 in _shares(name):
+        raise GraphError(f"split {name!r} leaves a part empty: train, validation and test each need a share")
+
+
+def _shares(name: str) -> tuple[str, int, int, int]:
+    """Family and percentages of a drawn split; GraphError if it is none, or they cannot be."""
+    match = _DRAWN.fullmatch(name)
+    shares = [int(share) for share in match.groups()[1:]] if match else []
+    if match is None or sum(shares) != 100 or shares[0] == 0:
+        raise GraphError(
+            f"{name!r} is not a split: expected random-a-b-c, class-a-b-c or index-a-b-c, percentages of "
+            f"train, validation and test that add up to 100, such as random-60-20-20"
+        )
+    return match[1], shares[0], shares[1], shares[2]
 
 
 def draw(name: str, labels: Tensor, seed: int) -> Masks:
@@ -94,21 +108,14 @@ def draw(name: str, labels: Tensor, seed: int) -> Masks:
     Raises:
         GraphError: The name is none of these, or its percentages do not add up to 100.
     """
-    match = _DRAWN.fullmatch(name)
-    shares = [int(share) for share in match.groups()[1:]] if match else []
-    if match is None or sum(shares) != 100 or shares[0] == 0:
-        raise GraphError(
-            f"{name!r} is not a split: expected random-a-b-c, class-a-b-c or index-a-b-c, percentages of "
-            f"train, validation and test that add up to 100, such as random-60-20-20"
-        )
-    train, val, test = shares
+    family, train, val, test = _shares(name)
     n = len(labels)
-    if match[1] == "index":
+    if family == "index":
         cuts = [n * train // 100, n - n * test // 100]
         return _as_masks(torch.arange(n), torch.arange(n), cuts[0], cuts[1])
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(n, generator=generator)
-    if match[1] == "random":
+    if family == "random":
         cuts = [n * train // 100, n * train // 100 + n * val // 100]
         return _as_masks(order, torch.arange(n), cuts[0], cuts[1])
     # Sorting a permutation by class, stably, permutes inside every class: no loop over classes.

@@ -75,9 +75,10 @@ def max_normalize_label(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     label = graph.ndata.get("label")
     if label is None or not label.is_floating_point():
         return graph.local_var()
-    if not label.max() > 0:
+    largest = label[torch.isfinite(label)].amax() if torch.isfinite(label).any() else label.new_zeros(())
+    if not largest > 0:
         raise GraphError("max_normalize_label needs a positive target")
-    return _with_data(graph, "label", label / label.max())
+    return _with_data(graph, "label", label / largest)
 
 
 TRANSFORMS = {

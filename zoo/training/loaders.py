@@ -121,29 +121,45 @@ def describe(data: Any) -> tuple[Task, int, int]:
         GraphError: Features, labels or masks are missing, of a wrong shape or type, empty, or overlap.
     """
     node_level = isinstance(data, dgl.DGLGraph)
-    if not node_level and not isinstance(data, GraphDataset):
-        raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}")
     if node_level:
-        check_graph(data)
-        missing = [key for key in ("label", *(f"{part}_mask" for part in PARTS)) if key not in data.ndata]
-        if missing:
-            raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
-    labels = data.ndata["label"] if node_level else data.labels
-    masks = [data.ndata[f"{part}_mask"] if node_level else getattr(data, f"{part}_mask") for part in PARTS]
-    size = data.num_nodes() if node_level else len(data)
-    if labels.shape != (size,):
-        raise GraphError(f"label has shape {tuple(labels.shape)}: expected ({size},)")
-    for part, mask in zip(PARTS, masks, strict=True):
-        if not mask.any():
-            raise GraphError(f"the {part} mask is empty")
-    used = labels[torch.stack(masks).any(0)]
-    in_feats = (data if node_level else data.graphs[0]).ndata["feat"].shape[1]
-    if labels.is_floating_point():
+        graphs, holder, label = [data], data.ndata, "label"
+    elif isinstance(data, GraphDataset):
+        graphs, holder, label = data.graphs, vars(data), "labels"
+    else:
+        raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}")
+    for graph in graphs:
+        check_graph(graph)
+    widths = {graph.ndata["feat"].shape[1] for graph in graphs}
+    if len(widths) != 1:
+        raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
+    if missing := [key for key in (label, *(f"{part}_mask" for part in PARTS)) if key not in holder]:
+        raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
+    size = data.num_nodes() if node_level else len(graphs)
+    used = holder[label][_used(holder, size)] if holder[label].shape == (size,) else None
+    if used is None:
+        raise GraphError(f"{label} has shape {tuple(holder[label].shape)}: expected ({size},)")
+    if used.is_floating_point():
         if not torch.isfinite(used).all():
             raise GraphError("a target in the masks is NaN or infinite; leave it out of the masks")
-        return TASKS["node-regression"], in_feats, 1
+        return TASKS["node-regression"], widths.pop(), 1
     if used.min() < 0:
         raise GraphError("a labelled node or graph has a negative class; leave it out of the masks")
-    if not node_level:
-        return TASKS["graph-classification"], in_feats, data.num_classes
-    return TASKS["node-classification"], in_feats, int(used.max()) + 1
+    if node_level:
+        return TASKS["node-classification"], widths.pop(), int(used.max()) + 1
+    if used.max() >= data.num_classes:
+        raise GraphError(f"a label is {int(used.max())}, but the set has {data.num_classes} classes, counted from 0")
+    return TASKS["graph-classification"], widths.pop(), data.num_classes
+
+
+def _used(holder: Any, size: int) -> Tensor:
+    """Items in one of the three masks, which are checked: bool, of the right length, not empty, disjoint."""
+    masks = {f"{part}_mask": holder[f"{part}_mask"] for part in PARTS}
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool or mask.shape != (size,):
+            raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
+        if not mask.any():
+            raise GraphError(f"the {name.replace('_', ' ')} is empty")
+    counts = torch.stack(list(masks.values())).sum(0)
+    if (counts > 1).any():
+        raise GraphError(f"{int((counts > 1).sum())} items are in more than one of {', '.join(masks)}")
+    return counts > 0

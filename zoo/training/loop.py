@@ -1,11 +1,13 @@
 """The loop that trains every model: Adam, selection on validation, a log, and a state from which it goes on."""
 
 import fnmatch
+import io
 import json
 import math
+import operator
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zoo import datasets, models, weights
-from zoo._files import locked, replacing, write_text
+from zoo._files import locked, write_bytes, write_text
 from zoo.environment import environment
 from zoo.errors import RecipeError, ZooError
 from zoo.model import ZooModel
@@ -101,6 +103,7 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
     folder = Path(folder) if folder is not None else None
+    seed = check_seed(seed)
     with seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed)
         task, in_feats, num_classes = describe(data)
@@ -117,6 +120,17 @@ def train(
             progress=f"{recipe.name} seed {seed}" if progress else None,
             save_every=save_every,
         )
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as a plain int, also from NumPy; RecipeError if it is none, or not from 0 to 2^63 - 1."""
+    try:
+        plain = operator.index(seed)
+    except TypeError as error:
+        raise RecipeError(f"a seed is a whole number, got {seed!r}") from error
+    if not 0 <= plain < 2**63:
+        raise RecipeError(f"a seed is from 0 to 2^63 - 1, got {plain}")
+    return plain
 
 
 @contextmanager
@@ -147,7 +161,7 @@ def fit(
     progress: str | None = None,
     save_every: float = 5.0,
 ) -> Run:
-    """Trains a model in place, to the epoch that the protocol selects.
+    """Trains a model in place, to the epoch that the protocol selects; a finished folder is read back instead.
 
     Args:
         model: Its parameters that need a gradient are trained.
@@ -185,10 +199,9 @@ def _fit(
     optimizer = torch.optim.Adam([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
     state = _read_state(folder, identity, model, optimizer) if folder else _State()
     saved = time.perf_counter()
-    with (
-        _log(folder, state.epoch) as log,
-        tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch") as bar,
-    ):
+    log = _log(folder, state.epoch)
+    bar = tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch")
+    with bar:
         while state.epoch < training.epochs and (training.patience is None or state.stalled < training.patience):
             started = time.perf_counter()
             loss = _step(model, loader, task, groups, optimizer)
@@ -262,7 +275,7 @@ def _step(
 
 
 def _train_mode(model: ZooModel) -> None:
-    """Training mode; in a model of which a part is frozen, all else that is not trained stays as in evaluation.
+    """Training mode; in a model of which a part is frozen, modules with tensors of which none is trained do not get it.
 
     So the buffers of the frozen part, such as centroids, do not move either.
     """
@@ -277,11 +290,14 @@ def _train_mode(model: ZooModel) -> None:
 
 @torch.no_grad()
 def _evaluate(model: ZooModel, loader: Loader, task: Task, metric: str) -> dict[str, float]:
-    """Metric on validation and test, and the loss on validation, from one pass."""
+    """Metric on validation and test, and the loss on validation, from one pass; without that loss no metric."""
     model.eval()
     parts = loader.predict(model)
+    val_loss = float(task.loss(*parts["val"]))
+    if not math.isfinite(val_loss):
+        return {"val": math.nan, "test": math.nan, "val_loss": val_loss}
     scores = {part: measure(metric, logits, labels) for part, (logits, labels) in parts.items()}
-    return {**scores, "val_loss": float(task.loss(*parts["val"]))}
+    return {**scores, "val_loss": val_loss}
 
 
 def _update(state: _State, model: ZooModel, scores: dict[str, float], protocol: Protocol) -> None:
@@ -309,20 +325,25 @@ def _preferred(scores: dict[str, float], than: _Selected, protocol: Protocol) ->
     return better(scores["val"], than.val) or (scores["val"] == than.val and scores["val_loss"] < than.val_loss)
 
 
-@contextmanager
-def _log(folder: Path | None, epoch: int) -> Iterator[Any]:
+def _log(folder: Path | None, epoch: int) -> Callable[[dict[str, float]], None]:
     """A function that appends a line to the log, whose lines after `epoch` are dropped first."""
     if folder is None:
-        yield lambda line: None
-        return
+        return lambda line: None
     path = folder / LOG
     for name in (STATE, LOG, RESULT, weights.CONFIG, weights.WEIGHTS):
         for leftover in folder.glob(f".{name}.????????"):  # what a kill in the middle of a write has left
             leftover.unlink()
-    old = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    write_text(path, "".join(old[:epoch]))
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-        yield lambda line: file.write(json.dumps(line) + "\n")
+    old = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    write_bytes(path, b"".join(old[:epoch]))
+
+    def append(line: dict[str, float]) -> None:
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
+
+    return append
 
 
 def _write_state(
@@ -335,8 +356,9 @@ def _write_state(
         "optimizer": optimizer.state_dict(),
         "generator": torch.get_rng_state(),
     }
-    with replacing(folder / STATE) as temporary:
-        torch.save(content, temporary)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(folder / STATE, buffer.getvalue())
 
 
 def _read_state(

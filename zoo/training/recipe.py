@@ -16,7 +16,7 @@ from zoo._files import resource
 from zoo._types import fits, type_name
 from zoo.datasets.catalog import info
 from zoo.errors import ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
-from zoo.registry import Published
+from zoo.registry import METRICS, Published
 
 __all__ = [
     "METRICS",
@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 MAX_LR = 1e6  # beyond it float32 overflows inside the optimiser
-METRICS = ("accuracy", "roc-auc", "nmse")
 SELECTIONS = ("best-val", "best-val-loss", "last", "best-test")
 
 
@@ -186,9 +185,13 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
 
 def check_training(training: TrainingSpec, where: str) -> None:
     """Raises RecipeError if a number of the training is impossible."""
+    for key, hint in typing.get_type_hints(TrainingSpec).items():
+        value = getattr(training, key)
+        fitting = key == "groups" or fits(value, hint)
+        _require(fitting, where, f"training.{key}", f"must be {type_name(hint)}, got {value!r}")
     for key in ("epochs", "patience", "batch_size"):
         value = getattr(training, key)
-        _require(value is None or (type(value) is int and value >= 1), where, f"training.{key}", "must be at least 1")
+        _require(value is None or value >= 1, where, f"training.{key}", "must be at least 1")
     groups: dict[str, TrainingSpec | ParameterGroup] = {"training": training}
     groups |= {f"training.groups.{group.parameters}": group for group in training.groups}
     for place, group in groups.items():
