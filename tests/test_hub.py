@@ -3,7 +3,9 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import huggingface_hub.constants
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torch
 import zoo
 from zoo import registry, weights
 from zoo._files import resource
-from zoo.errors import CheckpointNotFound, IntegrityError
+from zoo.errors import CheckpointError, CheckpointNotFound, IntegrityError, ZooError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -44,6 +46,44 @@ def test_a_cached_file_is_checked_too(snapshot: Path) -> None:
         zoo.load("gcn-csbm")
 
 
+def test_from_pretrained_takes_a_repository_too(snapshot: Path) -> None:
+    shutil.copytree(resource("pretrained") / "gcn-csbm", snapshot)
+    model = zoo.models.get("gcn").from_pretrained("org/gcn-csbm", revision=COMMIT)
+    assert (model.method, model.training) == ("gcn", False)
+    with pytest.raises(CheckpointError, match="is a GCN, not a GAT"):
+        zoo.models.get("gat").from_pretrained("org/gcn-csbm", revision=COMMIT)
+    for source in ("org/none", "../x/y/z", "no such folder"):
+        with pytest.raises(CheckpointNotFound, match="is neither a folder, nor cached"):
+            zoo.models.get("gcn").from_pretrained(source)
+
+
+def test_a_push_uploads_what_loads_as_the_same_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    created: list[str] = []
+
+    def upload_folder(_: object, *, folder_path: str, **options: object) -> SimpleNamespace:
+        shutil.copytree(folder_path, tmp_path / str(options["repo_id"]))
+        return SimpleNamespace(oid=COMMIT)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda _, repo_id, **__: created.append(repo_id))
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", upload_folder)
+    model = zoo.load("gcn-csbm")
+    assert model.push_to_hub("org/mine") == COMMIT
+    assert created == ["org/mine"]
+    pushed = zoo.load_folder(tmp_path / "org" / "mine")
+    assert pushed.config == zoo.load_folder(resource("pretrained") / "gcn-csbm").config
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(pushed.state_dict()[name], tensor)
+
+
+def test_a_push_that_fails_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
+    with pytest.raises(ZooError, match="cannot push to org/mine: ConnectionError: no route"):
+        zoo.load("gcn-csbm").push_to_hub("org/mine")
+
+
 def test_what_is_neither_cached_nor_to_be_fetched_is_named(snapshot: Path) -> None:
-    with pytest.raises(CheckpointNotFound, match=f"not bundled, and org/gcn-csbm@{COMMIT} is neither cached"):
+    with pytest.raises(CheckpointNotFound, match=f"org/gcn-csbm@{COMMIT} is neither a folder, nor cached"):
         zoo.load("gcn-csbm")

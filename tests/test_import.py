@@ -19,6 +19,11 @@ def test_neither_torch_nor_dgl_is_imported(code: str) -> None:
     subprocess.run([sys.executable, "-c", f"{code}; {check}"], check=True, capture_output=True)
 
 
+def test_loading_a_bundled_checkpoint_does_not_import_the_hubs_client() -> None:
+    code = "import sys, zoo; zoo.load('gcn-csbm'); assert 'huggingface_hub' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_every_public_name_is_there() -> None:
     import zoo
 

@@ -482,7 +482,7 @@ def test_impossible_arguments_are_refused(method: str, arguments: dict[str, Any]
 
 @every_method
 def test_a_missing_argument_is_named(method: str) -> None:
-    with pytest.raises(ConfigError, match="missing 1 required positional argument: 'num_classes'"):
+    with pytest.raises(ConfigError, match="missing a required argument: 'num_classes'"):
         models.create(method, {"in_feats": 3})
 
 
@@ -562,3 +562,12 @@ def test_gat_is_the_papers_formula() -> None:
         state = torch.stack(rows) + layer.bias
         state = state if layer is model.head else torch.nn.functional.elu(state)
     torch.testing.assert_close(model(graph), state, rtol=1e-10, atol=1e-10)
+
+
+def test_a_class_without_its_two_methods_cannot_be_made() -> None:
+    class Half(ZooModel):
+        def make_head(self, num_classes: int) -> torch.nn.Module:
+            return torch.nn.Identity()
+
+    with pytest.raises(TypeError, match=r"abstract method '?hidden_states"):
+        Half(3, 2)  # type: ignore[abstract]

@@ -1,21 +1,22 @@
 """ZooModel: what every model of the zoo has in common."""
 
+import inspect
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from torch import Tensor, nn
 
 from zoo import ops
 from zoo._cache import per_graph, per_tensor
 from zoo._dgl import dgl
 from zoo.datasets import transforms as graph_transforms
-from zoo.errors import ConfigError, GraphError
+from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.nn.sparse_linear import Features, compress
 
 __all__ = ["READOUTS", "LoadReport", "ZooModel"]
@@ -39,13 +40,14 @@ class LoadReport:
         return f"kept {len(self.kept)} tensors of the checkpoint; new and untrained: {', '.join(self.new) or 'none'}"
 
 
-class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license="apache-2.0"):
+class ZooModel(nn.Module, ABC):
     """Base class of every model.
 
     A subclass has keyword-only, JSON-able arguments after `in_feats` and `num_classes` (they are the config that
     travels with the weights), yields its hidden layers in `hidden_states`, and builds its last layer in `make_head`.
-    `save_pretrained`, `from_pretrained` and `push_to_hub` come from the Hub's mixin; loading is strict and opens
-    nothing but safetensors.
+    `save_pretrained`, `from_pretrained` and `push_to_hub` are called as in other libraries on the Hugging Face Hub;
+    loading is strict and opens nothing but safetensors. They are not huggingface_hub's mixin: importing that takes
+    longer than loading a checkpoint, and it passes over a config that could not be fetched.
 
     Args:
         in_feats: Width of the node features.
@@ -57,19 +59,18 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
     method: ClassVar[str]
     paper: ClassVar[str]
     head: nn.Module
+    arguments: dict[str, Any]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "ZooModel":
-        """Refuses an argument that config.json cannot hold: the model would come back without it."""
-        given = {**dict(zip(("in_feats", "num_classes"), args, strict=False)), **kwargs}
-        for name, value in given.items():
-            try:
-                json.dumps(value)
-            except TypeError:
-                raise ConfigError(
-                    f"{name} is of type {type(value).__name__}, but config.json holds plain numbers, strings and "
-                    "lists: convert it first, for example with int()"
-                ) from None
-        return super().__new__(cls, *args, **kwargs)
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keeps the arguments, which are the config; refuses one that config.json cannot hold."""
+        model = super().__new__(cls)
+        if args or kwargs:  # copying and unpickling bring the arguments among the other attributes
+            bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
+            bound.apply_defaults()
+            arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
+            _check_plain(arguments)
+            object.__setattr__(model, "arguments", arguments)
+        return model
 
     def __init__(
         self, in_feats: int, num_classes: int, *, readout: str | None = None, transforms: Sequence[str] = ()
@@ -97,21 +98,21 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
     @property
     def config(self) -> dict[str, Any]:
         """The method's name and every argument of this model, as config.json has them."""
-        return {"method": self.method, **self._hub_mixin_config}  # type: ignore[dict-item]
+        return {"method": self.method, **self.arguments}
 
+    @abstractmethod
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Yields each hidden layer's node representations, (num_nodes, width), first layer first."""
-        raise NotImplementedError(f"{type(self).__name__} has no hidden_states")
 
+    @abstractmethod
     def make_head(self, num_classes: int) -> nn.Module:
         """The last layer, called with the graph and the representation before it."""
-        raise NotImplementedError(f"{type(self).__name__} has no make_head")
 
     def reset_head(self, num_classes: int) -> None:
         """Puts a new, untrained last layer for `num_classes` in the place of the old one."""
         self.head = self.make_head(num_classes).to(next(self.parameters())).train(self.training)
         self.num_classes = num_classes
-        self._hub_mixin_config = {**self._hub_mixin_config, "num_classes": num_classes}  # type: ignore[dict-item]
+        self.arguments = {**self.arguments, "num_classes": num_classes}
 
     def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
         """A copy of a raw graph with this model's own preprocessing (`transforms`) applied.
@@ -166,35 +167,53 @@ class ZooModel(nn.Module, PyTorchModelHubMixin, library_name="dgl-zoo", license=
         # A cast that takes part in a gradient refers to its origin, and so cannot be remembered.
         return compress(given.to(dtype) if given.requires_grad else per_tensor(given, dtype, lambda: given.to(dtype)))
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Writes config.json and model.safetensors into a folder, each whole or not at all."""
         from zoo import weights
 
-        weights.write(self, save_directory)
+        weights.write(self, Path(save_directory))
 
     @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        **model_kwargs: Any,
-    ) -> "ZooModel":
-        from zoo import weights
+    def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
+        """A model of this class, in eval mode, from a folder or from a repository on the Hub.
 
-        model = cls(**model_kwargs)
-        if Path(model_id).is_dir():
-            file = Path(model_id) / weights.WEIGHTS
-        else:
-            file = Path(hf_hub_download(
-                model_id, weights.WEIGHTS, revision=revision, cache_dir=cache_dir, force_download=force_download,
-                local_files_only=local_files_only, token=token,
-            ))
-        weights.fill(model, file)
-        return model.eval()
+        Args:
+            source: A folder, or `organisation/name`.
+            options: For a repository, those of `zoo.hub.fetch`: `revision`, `token`, `cache_dir`, `local_files_only`,
+                `force_download`.
+
+        Raises:
+            CheckpointNotFound: The repository is neither cached nor to be fetched.
+            CheckpointError: The files do not describe a model of this class.
+        """
+        from zoo import hub, weights
+
+        folder = Path(source) if Path(source).is_dir() else hub.fetch(str(source), **options)
+        model = weights.load_folder(folder)
+        if not isinstance(model, cls):
+            raise CheckpointError(f"{source} is a {type(model).__name__}, not a {cls.__name__}")
+        return model
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Uploads the model's two files; the options are those of `zoo.hub.upload`, which see.
+
+        Returns:
+            The commit, 40 hex digits.
+        """
+        from zoo import hub
+
+        return hub.upload(self, repo_id, **options)
+
+
+def _check_plain(arguments: dict[str, Any]) -> None:
+    for name, value in arguments.items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise ConfigError(
+                f"{name} is of type {type(value).__name__}, but config.json holds plain numbers, strings and "
+                "lists: convert it first, for example with int()"
+            ) from None
 
 
 def _check_graph(graph: "dgl.DGLGraph") -> None:
