@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from zoo.api import Evaluation, Prediction, evaluate, predict
     from zoo.errors import ZooError
     from zoo.finetuning import finetune
+    from zoo.publishing import push, push_all
     from zoo.registry import Checkpoint, info, list_checkpoints
     from zoo.reproduction import reproduce
     from zoo.training.loop import Run, train
     from zoo.training.recipe import Recipe, list_recipes
-    from zoo.weights import load, load_folder
+    from zoo.weights import load, load_folder, pull, verify
 
 __version__ = "0.1.0"
 
@@ -42,8 +43,12 @@ _HOMES = {
     "load": "weights",
     "predict": "api",
     "load_folder": "weights",
+    "pull": "weights",
+    "push": "publishing",
+    "push_all": "publishing",
     "reproduce": "reproduction",
     "train": "training.loop",
+    "verify": "weights",
 }
 _MODULES = ("analysis", "datasets", "models")
 
@@ -65,8 +70,12 @@ __all__ = [
     "load_folder",
     "models",
     "predict",
+    "pull",
+    "push",
+    "push_all",
     "reproduce",
     "train",
+    "verify",
 ]
 
 

@@ -206,16 +206,59 @@ def reproduce(name: str | None, **options: Any) -> None:
 
 @main.command()
 @click.argument("names", nargs=-1)
-def verify(names: tuple[str, ...]) -> None:
-    """Checks that checkpoints (default: all) load, with the sha256 that the registry has."""
-    from zoo.weights import load
+@click.option("--remote", is_flag=True, help="Ask the Hub too.")
+def verify(names: tuple[str, ...], remote: bool) -> None:
+    """Checks the files of checkpoints (default: all), bundled, cached and on the Hub, against the registry's sha256."""
+    from zoo.weights import verify
 
-    names = names or tuple(registry.list_checkpoints())
-    sound = [name for name in names if _reported(load, name)]
-    for name in sound:
-        click.echo(f"ok  {name}")
-    if len(sound) < len(names):
+    rows, problems = [], []
+    for name in names or registry.list_checkpoints():
+        places = verify(name, remote=remote)
+        wrong = {place: state for place, state in places.items() if state not in ("ok", "-")}
+        rows.append([name, *("BROKEN" if place in wrong else state for place, state in places.items())])
+        problems += [f"{name}, {place}: {state}" for place, state in wrong.items()]
+        if set(places.values()) == {"-"}:
+            problems.append(f"{name} is neither bundled, nor cached, nor on the Hub")
+    _table(["name", "bundled", "cached", *(["remote"] if remote else [])], rows)
+    for problem in problems:
+        click.echo(f"zoo: {problem}", err=True)
+    if problems:
         sys.exit(2)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True)
+def pull(sources: tuple[str, ...]) -> None:
+    """Fetches checkpoints (names, or hf://organisation/name@revision) into the cache, and checks them."""
+    from zoo.weights import pull
+
+    folders = {source: folder for source in sources if (folder := _reported(pull, source))}
+    for source, folder in folders.items():
+        click.echo(f"{source}  {folder}")
+    if len(folders) < len(sources):
+        sys.exit(2)
+
+
+@main.command()
+@click.argument("sources", nargs=-1)
+@click.argument("to")
+@click.option("--all", "everything", is_flag=True, help="Every checkpoint of the registry that is not there yet.")
+@click.option("--private/--public", default=None, help="Default: as the organisation has it.")
+@click.option("--message", "commit_message", help="Of the commit.")
+def push(sources: tuple[str, ...], to: str, everything: bool, private: bool | None, commit_message: str | None) -> None:
+    """Publishes checkpoints (names, or folders of your own) on the Hub: TO an organisation, or organisation/name."""
+    from zoo.publishing import push, push_all
+
+    if everything == bool(sources):
+        raise click.UsageError("name what to push, or say --all")
+    if len(sources) > 1 and "/" in to:
+        raise click.UsageError(f"{len(sources)} checkpoints cannot all be {to}: give an organisation")
+    options: dict[str, Any] = {"private": private}
+    if commit_message is not None:
+        options["commit_message"] = commit_message
+    pushed = push_all(to, **options) if everything else ((source, push(source, to, **options)) for source in sources)
+    for source, address in pushed:
+        click.echo(f"{source}  {address}")
 
 
 @main.command()

@@ -7,6 +7,7 @@ __all__ = [
     "DGLImportError",
     "DatasetNotFound",
     "GraphError",
+    "HubError",
     "IntegrityError",
     "RecipeError",
     "RecipeNotFound",
@@ -49,6 +50,10 @@ class CheckpointNotFound(ZooError, LookupError):
 
 class CheckpointError(ZooError, ValueError):
     """A checkpoint's files do not describe a model of this zoo."""
+
+
+class HubError(ZooError):
+    """The Hub refuses or does not answer, or what it sent cannot be kept."""
 
 
 class IntegrityError(ZooError):

@@ -1,31 +1,46 @@
-"""Checkpoints on the Hugging Face Hub."""
+"""The Hugging Face Hub: fetching and uploading a checkpoint's files, with one clear error for whatever goes wrong.
+
+All traffic goes through huggingface_hub's own client, which is imported when it is first needed. A file that comes from
+the Hub, or from its cache, is compared with the Hub's checksum: the client itself compares sizes only.
+"""
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
+import errno
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from zoo.errors import CheckpointNotFound, ZooError
-from zoo.registry import Checkpoint
+from zoo.errors import CheckpointNotFound, HubError, IntegrityError, ZooError
+from zoo.registry import REPOSITORY
 
-if TYPE_CHECKING:
-    from zoo.model import ZooModel
+__all__ = ["FILES", "SCHEME", "address", "cached", "fetch", "parse", "remote_sha256", "upload"]
 
-__all__ = ["download", "fetch", "upload"]
-
+SCHEME = "hf://"
 FILES = ("config.json", "model.safetensors")
+BUSY = (429, 500, 502, 503, 504)
+ATTEMPTS, WAIT = 3, 1.0  # seconds before the second attempt, twice as many before the third
 
 
-def download(entry: Checkpoint) -> Path:
-    """The folder of a checkpoint's files at its pinned commit, from the Hub's cache or the Hub.
+def parse(source: str) -> tuple[str, str | None]:
+    """Repository and revision (None if not named) of `hf://organisation/name@revision`.
 
     Raises:
-        CheckpointNotFound: It was never pushed, or the Hub cannot be reached and the cache does not have it.
+        CheckpointNotFound: It is not of that form.
     """
-    if entry.hub.repo_id is None:
-        raise CheckpointNotFound(f"{entry.name} is neither bundled with this installation nor on the Hub")
-    return fetch(entry.hub.repo_id, revision=entry.hub.revision)
+    repo_id, at, revision = source.removeprefix(SCHEME).partition("@")
+    if REPOSITORY.fullmatch(repo_id) is None or (at and not revision):
+        raise CheckpointNotFound(f"{source!r} is not of the form hf://organisation/name[@revision]")
+    return repo_id, revision or None
+
+
+def address(repo_id: str, revision: str) -> str:
+    """`hf://organisation/name@revision`, which `zoo.load` takes."""
+    return f"{SCHEME}{repo_id}@{revision}"
 
 
 def fetch(
@@ -37,7 +52,11 @@ def fetch(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """The folder of a repository's two files, from the Hub's cache or the Hub.
+    """The folder of a repository's two files, from the Hub's cache or the Hub, both of one commit.
+
+    A file whose bytes are not those of the Hub's checksum is downloaded once more; if it is wrong again, it is removed.
+    The checksum is kept as the name of the cache's file, so it is there offline too (but not on a file system without
+    symbolic links).
 
     Args:
         repo_id: `organisation/name`.
@@ -45,49 +64,105 @@ def fetch(
         token, cache_dir, local_files_only, force_download: As in `huggingface_hub.hf_hub_download`.
 
     Raises:
-        CheckpointNotFound: The files are neither cached nor to be fetched, or there is no such repository.
+        CheckpointNotFound: There is no such repository, revision or file, or it is not cached and may not be fetched.
+        HubError: The Hub refuses, is busy or cannot be reached, or the cache cannot be written.
+        IntegrityError: What the Hub sends, or what is cached and cannot be fetched anew, is not what its checksum says.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    options: dict[str, Any] = {
+        "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only, "force_download": force_download
+    }
+    config = _fetch_file(repo_id, FILES[0], revision, options)
+    commit = config.parent.name  # a branch may move between two downloads
+    for file in FILES[1:]:
+        _fetch_file(repo_id, file, commit, options)
+    return config.parent
 
-    try:
-        paths = [
-            Path(
-                hf_hub_download(
-                    repo_id,
-                    file,
-                    revision=revision,
-                    token=token,
-                    cache_dir=cache_dir,
-                    local_files_only=local_files_only,
-                    force_download=force_download,
-                )
-            )
-            for file in FILES
-        ]
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointNotFound(
-            f"{repo_id}@{revision or 'main'} is neither a folder, nor cached, nor could it be fetched from the Hub: "
-            f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        ) from error
-    return paths[0].parent
+
+def _fetch_file(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> Path:
+    path = _download(repo_id, file, revision, options)
+    if _is_sound(path):
+        return path
+    with contextlib.suppress(ZooError):  # offline, the wrong file is all there is
+        path = _download(repo_id, file, revision, {**options, "force_download": True})
+        if _is_sound(path):
+            return path
+    with contextlib.suppress(OSError):  # a cache that cannot be written keeps it, and is checked again next time
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+    raise IntegrityError(
+        f"{file} of {repo_id}@{revision or 'main'} is not what its checksum on the Hub says, and could not be fetched "
+        f"whole; it was removed from the cache ({path}): try again"
+    )
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a cached file has the checksum that its name in the cache is: sha256, of small files git's sha1."""
+    name, content = path.resolve().name, path.read_bytes()
+    if re.fullmatch("[0-9a-f]{64}", name):
+        return hashlib.sha256(content).hexdigest() == name
+    if re.fullmatch("[0-9a-f]{40}", name):
+        return _git_sha1(content) == name
+    return True  # the file system has no symbolic links, so the cache's file bears its own name
+
+
+def _git_sha1(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _download(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with _explained(f"{file} of {repo_id}@{revision or 'main'}"):
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return Path(hf_hub_download(repo_id, file, revision=revision, **options))
+            except HfHubHTTPError as error:  # the client tries again when it looks for a file, but not when it reads it
+                if error.response.status_code not in BUSY:
+                    raise
+                time.sleep(WAIT * 2 ** (attempt - 1))
+        return Path(hf_hub_download(repo_id, file, revision=revision, **options))
+
+
+def cached(repo_id: str, revision: str) -> Path | None:
+    """The folder in the Hub's cache that holds both files of a commit, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    paths = [try_to_load_from_cache(repo_id, file, revision=revision) for file in FILES]
+    return Path(paths[0]).parent if all(isinstance(path, str) for path in paths) and isinstance(paths[0], str) else None
+
+
+def remote_sha256(repo_id: str, revision: str, *, token: str | bool | None = None) -> str:
+    """The sha256 of the weights file at a commit, as the Hub has it, without downloading it.
+
+    Raises:
+        CheckpointNotFound, HubError: See `fetch`.
+    """
+    from huggingface_hub import HfApi
+
+    with _explained(f"{FILES[1]} of {repo_id}@{revision}"):
+        found = HfApi(token=token).get_paths_info(repo_id, [FILES[1]], revision=revision)
+    lfs = getattr(found[0], "lfs", None) if found else None
+    if lfs is None:
+        raise CheckpointNotFound(f"{repo_id}@{revision} has no {FILES[1]} that the Hub knows by its sha256")
+    return str(lfs.sha256)
 
 
 def upload(
-    model: ZooModel,
+    files: Mapping[str, bytes],
     repo_id: str,
     *,
     private: bool | None = None,
-    token: str | None = None,
+    token: str | bool | None = None,
     revision: str | None = None,
-    commit_message: str = "Weights and config, written by dgl-zoo",
+    commit_message: str = "Checkpoint written by dgl-zoo",
 ) -> str:
-    """Writes a model's two files into a repository, which is created if need be, in one commit.
+    """Writes files into a repository, which is created if need be, in one commit; none if they are there already.
 
     Args:
-        model: The model.
+        files: Content by path.
         repo_id: `organisation/name`.
-        private: Of a new repository. Default: the organisation's.
+        private: Whether others are kept out. Default: a new repository is as the organisation has it, an old one stays.
         token: Default: that of `HF_TOKEN` or `hf auth login`.
         revision: Branch. Default: main.
         commit_message: Of the commit.
@@ -96,20 +171,76 @@ def upload(
         The commit, 40 hex digits.
 
     Raises:
-        ZooError: The Hub refuses, or cannot be reached.
+        CheckpointNotFound: There is no such organisation or branch.
+        HubError: The Hub refuses, is busy or cannot be reached.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(token=token)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            model.save_pretrained(folder)
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
-            )
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise ZooError(f"cannot push to {repo_id}: {reason}") from error
+    with _explained(repo_id):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if private is not None:
+            api.update_repo_settings(repo_id, private=private)
+        operations = [CommitOperationAdd(path, content) for path, content in files.items()]
+        commit = api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
     return str(commit.oid)
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns whatever the Hub's client raises into one error that says what is wrong and what to do."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:  # the client lets its HTTP library's errors through, whose types change between versions
+        raise _explain(what, error) from error
+
+
+def _explain(what: str, error: Exception) -> ZooError:
+    from huggingface_hub import constants, errors
+
+    # The client wraps what the network said when it finds nothing in the cache.
+    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
+    if isinstance(cause, errors.GatedRepoError):
+        return HubError(f"{what}: the repository is gated: ask for access on its page, then use that account's token")
+    if isinstance(cause, errors.RepositoryNotFoundError):
+        return CheckpointNotFound(
+            f"{what}: there is no such repository, or it is private and your token does not open it "
+            "(HF_TOKEN, or `hf auth login`)"
+        )
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return CheckpointNotFound(f"{what}: the repository has no such commit, branch or tag")
+    if isinstance(cause, errors.HFValidationError):
+        return CheckpointNotFound(f"{what}: not the name of a repository: {_first_line(cause)}")
+    if isinstance(cause, errors.EntryNotFoundError) and not isinstance(cause, errors.LocalEntryNotFoundError):
+        return CheckpointNotFound(f"{what}: the repository has no such file, so it is not one of a zoo")
+    if status == 401:
+        return HubError(f"{what}: the Hub does not know your token: check HF_TOKEN, or `hf auth login` again")
+    if status == 403:
+        return HubError(f"{what}: the Hub forbids it: your token may lack the right to write, or to see the repository")
+    if status == 429:
+        return HubError(f"{what}: the Hub asks for fewer requests (429): try again in some minutes")
+    if status is not None:
+        return HubError(f"{what}: the Hub answers with an error ({status}): try again later; {_first_line(cause)}")
+    if isinstance(cause, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return CheckpointNotFound(
+            f"{what}: not in the cache {constants.HF_HUB_CACHE}, and may not be fetched (HF_HUB_OFFLINE, or "
+            "local_files_only)"
+        )
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        return HubError(f"{what}: the disk is full: make room, or use another folder with HF_HOME or cache_dir")
+    if isinstance(cause, OSError) and cause.errno is not None and cause.filename is not None:
+        return HubError(
+            f"{what}: the cache cannot be written ({cause.strerror}: {cause.filename}): use another folder with "
+            "HF_HOME or cache_dir"
+        )
+    return HubError(
+        f"{what}: the Hub at {constants.ENDPOINT} cannot be reached, or broke off: {type(cause).__name__}: "
+        f"{_first_line(cause)}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

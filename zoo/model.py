@@ -22,6 +22,7 @@ from zoo.nn.sparse_linear import Features, compress
 __all__ = ["READOUTS", "LoadReport", "ZooModel"]
 
 READOUTS = ("mean", "sum", "max")
+MAX_LAYERS = 100_000  # a config from a stranger must not ask for more than can be built
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,19 @@ class LoadReport:
 
     Attributes:
         kept: Names of tensors taken from the checkpoint.
-        new: Names of tensors of other shapes, which start untrained.
+        new: Names of the model's tensors that the checkpoint lacks or has in another shape: they start untrained.
+        dropped: Names of the checkpoint's tensors that the model lacks or has in another shape.
     """
 
     kept: tuple[str, ...]
     new: tuple[str, ...]
+    dropped: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"kept {len(self.kept)} tensors of the checkpoint; new and untrained: {', '.join(self.new) or 'none'}"
+        return (
+            f"kept {len(self.kept)} tensors of the checkpoint; new and untrained: {', '.join(self.new) or 'none'}; "
+            f"dropped: {', '.join(self.dropped) or 'none'}"
+        )
 
 
 class ZooModel(nn.Module, ABC):
@@ -58,6 +64,7 @@ class ZooModel(nn.Module, ABC):
 
     method: ClassVar[str]
     paper: ClassVar[str]
+    citation: ClassVar[str]
     head: nn.Module
     arguments: dict[str, Any]
 
@@ -93,6 +100,8 @@ class ZooModel(nn.Module, ABC):
         hidden = num_layers if self.readout or head_apart else num_layers - 1
         if hidden < 1:
             raise ConfigError(f"num_layers={num_layers} leaves no hidden layer: use at least {num_layers + 1 - hidden}")
+        if num_layers > MAX_LAYERS:
+            raise ConfigError(f"num_layers={num_layers} is too many: use at most {MAX_LAYERS}")
         return hidden
 
     @property
@@ -195,14 +204,18 @@ class ZooModel(nn.Module, ABC):
         return model
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Uploads the model's two files; the options are those of `zoo.hub.upload`, which see.
+        """Creates or updates a repository with this model and its card, see `zoo.push`.
+
+        Args:
+            repo_id: `organisation/name`.
+            options: `private`, `token`, `revision` (a branch) and `commit_message`, see `zoo.hub.upload`.
 
         Returns:
-            The commit, 40 hex digits.
+            `hf://organisation/name@commit`, which `zoo.load` takes.
         """
-        from zoo import hub
+        from zoo.publishing import push
 
-        return hub.upload(self, repo_id, **options)
+        return push(self, repo_id, **options)
 
 
 def _check_plain(arguments: dict[str, Any]) -> None:

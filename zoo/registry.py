@@ -292,7 +292,7 @@ def info(name: str) -> Checkpoint:
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise CheckpointNotFound(
             f"{name!r} is not a checkpoint's name: those are lower-case letters and digits, joined by - or . "
-            "(a folder of your own is read with zoo.load_folder)"
+            "(a folder is ./folder, a repository on the Hub hf://organisation/name)"
         )
     near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_checkpoints() names them all"

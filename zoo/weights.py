@@ -1,8 +1,12 @@
 """A checkpoint's files: config.json and model.safetensors in one folder, laid out as a Hub repository."""
 
+import contextlib
 import hashlib
 import json
+import os
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +14,31 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zoo import hub, models, registry
 from zoo._files import resource, write_bytes, write_text
-from zoo.errors import CheckpointError, ConfigError, IntegrityError
+from zoo.errors import CheckpointError, CheckpointNotFound, ConfigError, IntegrityError, ZooError
 from zoo.model import LoadReport, ZooModel
-from zoo.registry import Weights
+from zoo.registry import Checkpoint, Weights
 
-__all__ = ["CONFIG", "WEIGHTS", "fill", "load", "load_folder", "sha256", "write"]
+__all__ = [
+    "CONFIG",
+    "WEIGHTS",
+    "digest",
+    "fill",
+    "is_path",
+    "load",
+    "load_folder",
+    "locate",
+    "pull",
+    "serialize",
+    "sha256",
+    "verify",
+    "write",
+]
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS = hub.FILES
 
 
 def sha256(content: bytes) -> str:
@@ -27,38 +46,162 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write(model: ZooModel, folder: Path) -> None:
-    """Writes a model's weights and config, each file whole or not at all.
-
-    The config stands in the weights file too, where the sha256 covers it.
-    """
+def serialize(model: ZooModel) -> bytes:
+    """A model as a weights file: every tensor, and the config too, so that the sha256 covers it."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
-    write_bytes(folder / WEIGHTS, safetensors.torch.save(tensors, metadata))
+    return safetensors.torch.save(tensors, metadata)
+
+
+def digest(model: ZooModel) -> str:
+    """The sha256 that a model's weights file has."""
+    return sha256(serialize(model))
+
+
+def write(model: ZooModel, folder: Path) -> None:
+    """Writes a model's weights and config, each file whole or not at all."""
+    write_bytes(folder / WEIGHTS, serialize(model))
     write_text(folder / CONFIG, json.dumps(model.config, indent=2) + "\n")
 
 
-def load(name: str, *, num_classes: int | None = None, in_feats: int | None = None) -> ZooModel:
-    """A pretrained model, in eval mode.
-
-    The weights are looked for in the package, then in the Hub's cache, then on the Hub at the pinned commit; their
-    sha256 is checked every time.
+def load(
+    source: str | Path,
+    *,
+    num_classes: int | None = None,
+    in_feats: int | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> ZooModel:
+    """A pretrained model, in eval mode. Its files are checked every time, see `locate`.
 
     Args:
-        name: See `zoo.list_checkpoints`.
+        source: What to load:
+
+            - a name of `zoo.list_checkpoints`: the weights are looked for in the package, then in the Hub's cache, then
+              on the Hub at the pinned commit;
+            - `hf://organisation/name`, or with a commit, branch or tag `hf://organisation/name@revision`: any
+              repository that a zoo has written;
+            - a folder with config.json and model.safetensors: a Path, or a string with a separator, such as `./mine`.
         num_classes: Another number of classes: the head starts untrained.
-        in_feats: Another feature width: the first layer starts untrained. What is kept and what is new is told by a
+        in_feats: Another feature width: the first layer starts untrained. What is kept, new and dropped is told by a
             warning, and by `model.load_report`.
+        revision: Commit, branch or tag to take from the Hub. Default: for a name the registry's commit, else the main
+            branch.
+        token, cache_dir, local_files_only, force_download: As in `huggingface_hub.hf_hub_download`; as everywhere,
+            `HF_TOKEN`, `HF_HOME`, `HF_HUB_OFFLINE` and `HF_ENDPOINT` are heeded.
 
     Raises:
         CheckpointNotFound: No such checkpoint, or its files are out of reach.
-        IntegrityError: The files are not those that the registry names.
+        HubError: The Hub refuses them or does not answer, or the cache cannot be written.
+        IntegrityError: The files are not those that the registry, or the Hub, names.
         CheckpointError: The files do not describe a model.
+        ConfigError: An override is impossible.
+    """
+    folder, expected = locate(
+        source,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        force_download=force_download,
+    )
+    return load_folder(folder, expected=expected, num_classes=num_classes, in_feats=in_feats)
+
+
+def locate(
+    source: str | Path, *, revision: str | None = None, **options: Any
+) -> tuple[Path, Weights | None]:
+    """The folder of a checkpoint's files, fetched if need be, and what the registry says of the weights.
+
+    Files from the Hub are checked against the Hub's own checksums, also in the cache; see `zoo.hub.fetch`.
+
+    Args:
+        source: See `load`.
+        revision: See `load`.
+        options: The others that `load` hands on to the Hub.
+    """
+    if is_path(source):
+        return Path(source).expanduser(), None
+    if str(source).startswith(hub.SCHEME):
+        repo_id, named = hub.parse(str(source))
+        if revision is not None and named is not None:
+            raise CheckpointNotFound(f"{source} names a revision already, and revision={revision!r} another: give one")
+        return hub.fetch(repo_id, revision=revision or named, **options), None
+    entry = registry.info(str(source))
+    bundled = resource("pretrained") / entry.name
+    if revision is None and not options.get("force_download") and (bundled / WEIGHTS).exists():
+        return bundled, entry.weights
+    if entry.hub.repo_id is None:
+        raise CheckpointNotFound(f"{entry.name} is neither bundled with this installation nor on the Hub")
+    pinned = revision in (None, entry.hub.revision)
+    folder = hub.fetch(entry.hub.repo_id, revision=revision or entry.hub.revision, **options)
+    return folder, entry.weights if pinned else None
+
+
+def pull(source: str | Path, **options: Any) -> Path:
+    """Makes sure that a checkpoint's files are on this machine, and sound.
+
+    Args:
+        source: See `load`; so do the options, from `revision` on.
+
+    Returns:
+        Their folder, for `load` or for reading.
+
+    Raises:
+        ZooError: See `load`.
+    """
+    folder, expected = locate(source, **options)
+    load_folder(folder, expected=expected)
+    return folder
+
+
+def verify(name: str, *, remote: bool = False) -> dict[str, str]:
+    """Checks each place where a checkpoint's files can lie.
+
+    Args:
+        name: A name of `zoo.list_checkpoints`.
+        remote: Whether to ask the Hub too, which downloads nothing.
+
+    Returns:
+        For `bundled`, `cached` and, if asked for, `remote`: `ok`, `-` where there is none, or what is wrong.
     """
     entry = registry.info(name)
+    repo_id, revision = entry.hub.repo_id, entry.hub.revision
     bundled = resource("pretrained") / name
-    folder = bundled if (bundled / WEIGHTS).exists() else hub.download(entry)
-    return load_folder(folder, expected=entry.weights, num_classes=num_classes, in_feats=in_feats)
+    cached = hub.cached(repo_id, revision) if repo_id and revision else None
+    found = {
+        "bundled": _state(bundled, entry.weights) if bundled.exists() else "-",
+        "cached": _state(cached, entry.weights) if cached else "-",
+    }
+    if remote:
+        found["remote"] = _remote_state(entry) if repo_id else "-"
+    return found
+
+
+def _state(folder: Path, expected: Weights) -> str:
+    try:
+        load_folder(folder, expected=expected)
+    except ZooError as error:
+        return str(error)
+    return "ok"
+
+
+def _remote_state(entry: Checkpoint) -> str:
+    try:
+        there = hub.remote_sha256(str(entry.hub.repo_id), str(entry.hub.revision))
+    except ZooError as error:
+        return str(error)
+    return "ok" if there == entry.weights.sha256 else f"its sha256 is {there}, the registry has {entry.weights.sha256}"
+
+
+def is_path(source: str | Path) -> bool:
+    """Whether a source means a folder: a Path, or a string with a separator that is no address on the Hub."""
+    if isinstance(source, Path):
+        return True
+    return not source.startswith(hub.SCHEME) and (os.sep in source or "/" in source or source in (".", ".."))
 
 
 def load_folder(
@@ -89,18 +232,38 @@ def load_folder(
     if expected is not None and config != _own_config(content):
         raise IntegrityError(f"{folder / CONFIG} was changed: the weights were written with another config")
     arguments = {key: value for key, value in config.items() if key != "method"}
+    tensors = _parse(content, folder / WEIGHTS)
     try:
-        with torch.device("meta"):  # neither memory nor time for parameters that the file replaces
+        # Neither memory nor time for parameters that the file replaces, and not ten times as many as it holds.
+        with torch.device("meta"), _at_most_parameters(10 * len(tensors)):
             model = models.create(config["method"], arguments)
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
-    _fill(model, _parse(content, folder / WEIGHTS), folder / WEIGHTS)
+    _fill(model, tensors, folder / WEIGHTS)
     overrides = {"num_classes": num_classes, "in_feats": in_feats}
     given = {key: value for key, value in overrides.items() if value is not None}
     if given:
         dtype = next(model.parameters()).dtype
         model = _transfer(model, models.create(config["method"], {**arguments, **given}).to(dtype))
     return model.eval()
+
+
+@contextlib.contextmanager
+def _at_most_parameters(number: int) -> Iterator[None]:
+    """Stops the building of a model, in this thread, that asks for more parameters."""
+    thread, left = threading.get_ident(), number
+
+    def count(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
+        nonlocal left
+        left -= parameter is not None and threading.get_ident() == thread
+        if left < 0:
+            raise ConfigError(f"more than {number} parameters, ten times those of the weights file beside it")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _check_bytes(file: Path, content: bytes, expected: Weights) -> None:
@@ -171,10 +334,10 @@ def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
 def _transfer(source: ZooModel, target: ZooModel) -> ZooModel:
     """Copies every tensor of the same name and shape, and warns of those that start untrained."""
     tensors, own = source.state_dict(), target.state_dict()
-    kept = {name: tensor for name, tensor in tensors.items() if own[name].shape == tensor.shape}
+    kept = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
     target.load_state_dict({**own, **kept})
-    new = tuple(name for name in own if name not in kept)
-    target.load_report = LoadReport(tuple(kept), new)
-    if new:
+    new, dropped = (tuple(name for name in names if name not in kept) for names in (own, tensors))
+    target.load_report = LoadReport(tuple(kept), new, dropped)
+    if new or dropped:
         warnings.warn(f"{target.method}: {target.load_report}", stacklevel=4)
     return target

@@ -19,15 +19,30 @@ M = TypeVar("M", bound=type[ZooModel])
 _classes: dict[str, type[ZooModel]] = {}
 
 
-def register(method: str, *, paper: str) -> Callable[[M], M]:
-    """Names a model class after its method and the paper it implements."""
+def register(method: str, *, paper: str, title: str, authors: str, venue: str) -> Callable[[M], M]:
+    """Names a model class after its method, and the paper that it implements.
+
+    Args:
+        method: By which recipes and configs call it.
+        paper: `arXiv:` and the number.
+        title, authors, venue: For citing it, as BibTeX has them; the venue ends in the year.
+    """
 
     def decorate(cls: M) -> M:
         cls.method, cls.paper = method, paper
+        cls.citation = _bibtex(method, paper.removeprefix("arXiv:"), title, authors, *venue.rsplit(" ", 1))
         _classes[method] = cls
         return cls
 
     return decorate
+
+
+def _bibtex(key: str, arxiv: str, title: str, authors: str, venue: str, year: str) -> str:
+    fields = {
+        "title": title, "author": authors, "booktitle": venue, "year": year, "eprint": arxiv, "archiveprefix": "arXiv"
+    }
+    lines = "".join(f"  {field} = {{{value}}},\n" for field, value in fields.items())
+    return f"@inproceedings{{{key}{year},\n{lines}}}"
 
 
 def _discover() -> dict[str, type[ZooModel]]:

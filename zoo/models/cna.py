@@ -144,7 +144,13 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
 
 
-@register("cna", paper="arXiv:2412.04064")
+@register(
+    "cna",
+    paper="arXiv:2412.04064",
+    title="Graph Neural Networks Need Cluster-Normalize-Activate Modules",
+    authors="Arseny Skryagin and Felix Divo and Mohammad Amin Ali and Devendra Singh Dhami and Kristian Kersting",
+    venue="NeurIPS 2024",
+)
 class CNA(ZooModel):
     """A stack of convolutions with Cluster-Normalize-Activate behind each but the last.
 

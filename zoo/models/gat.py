@@ -25,7 +25,14 @@ from zoo.nn.sparse_linear import Dropout, Features
 __all__ = ["GAT"]
 
 
-@register("gat", paper="arXiv:1710.10903")
+@register(
+    "gat",
+    paper="arXiv:1710.10903",
+    title="Graph Attention Networks",
+    authors="Petar Veličković and Guillem Cucurull and Arantxa Casanova and Adriana Romero and "
+    "Pietro Liò and Yoshua Bengio",
+    venue="ICLR 2018",
+)
 class GAT(ZooModel):
     """Graph attention layers with ELU between them.
 

@@ -22,7 +22,13 @@ from zoo.nn.sparse_linear import Dropout, Features
 __all__ = ["GCN"]
 
 
-@register("gcn", paper="arXiv:1609.02907")
+@register(
+    "gcn",
+    paper="arXiv:1609.02907",
+    title="Semi-Supervised Classification with Graph Convolutional Networks",
+    authors="Thomas N. Kipf and Max Welling",
+    venue="ICLR 2017",
+)
 class GCN(ZooModel):
     """Graph convolutions with ReLU between them.
 

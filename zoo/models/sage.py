@@ -22,7 +22,13 @@ from zoo.nn.sparse_linear import Dropout, Features
 __all__ = ["SAGE"]
 
 
-@register("sage", paper="arXiv:1706.02216")
+@register(
+    "sage",
+    paper="arXiv:1706.02216",
+    title="Inductive Representation Learning on Large Graphs",
+    authors="William L. Hamilton and Rex Ying and Jure Leskovec",
+    venue="NeurIPS 2017",
+)
 class SAGE(ZooModel):
     """Mean aggregations with ReLU between them.
 

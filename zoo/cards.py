@@ -1,0 +1,143 @@
+"""The model card: what the reader of a checkpoint's page on the Hub is told, all of it from elsewhere in the zoo."""
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from zoo import report
+from zoo.datasets.catalog import info
+from zoo.errors import RecipeNotFound
+from zoo.model import ZooModel
+from zoo.registry import Checkpoint
+from zoo.training import recipe as recipes
+
+__all__ = ["card"]
+
+LICENSE = "apache-2.0"
+
+
+def card(
+    model: ZooModel, repo_id: str, *, entry: Checkpoint | None = None, result: Mapping[str, Any] | None = None
+) -> str:
+    """README.md of a repository: metadata that the Hub reads, and the text.
+
+    Args:
+        model: The model.
+        repo_id: `organisation/name`.
+        entry: For a checkpoint of the registry: its score, verdict and published number are told.
+        result: For a model of one's own: what its run wrote to result.json.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    name = repo_id.rpartition("/")[2]
+    data = ModelCardData(
+        model_name=name,
+        license=entry.license.lower() if entry else LICENSE,
+        library_name="dgl-zoo",
+        pipeline_tag="graph-ml",
+        tags=["dgl", "graph-neural-networks", model.method, *([entry.task] if entry else [])],
+        eval_results=_eval_results(entry) if entry else None,
+    )
+    parts = [
+        f"# {name}",
+        _summary(model),
+        f"## Use\n\n{_usage(model, repo_id)}",
+        f"## Score\n\n{_score(entry) if entry else _own_score(result)}",
+        f"## Model\n\n```json\n{json.dumps(model.config, indent=2)}\n```",
+        f"## Method\n\n{_as_markdown(_docstring(model))}",
+        f"## Citation\n\n```bibtex\n{model.citation}\n```",
+        f"Licence of the weights: {entry.license if entry else LICENSE}.",
+    ]
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"))
+
+
+def _eval_results(entry: Checkpoint) -> list[Any]:
+    from huggingface_hub import EvalResult
+
+    return [
+        EvalResult(
+            task_type=entry.task,
+            dataset_type=entry.dataset,
+            dataset_name=f"{entry.dataset}, split {entry.split}",
+            dataset_split="test",
+            metric_type=entry.score.metric,
+            metric_name=f"{entry.score.metric} of this file",
+            metric_value=entry.score.value,
+        )
+    ]
+
+
+def _summary(model: ZooModel) -> str:
+    title = _docstring(model).partition("\n")[0]
+    size = sum(parameter.numel() for parameter in model.parameters())
+    return f"{title}\n\nA checkpoint of dgl-zoo, a model zoo of graph neural networks on DGL; {size:,} parameters."
+
+
+def _usage(model: ZooModel, repo_id: str) -> str:
+    answer = "num_graphs" if model.readout else "num_nodes"
+    return f"""\
+```python
+import zoo
+
+model = zoo.load("hf://{repo_id}")           # hf://{repo_id}@<commit> stays the same for ever
+logits = model(model.prepare(graph))         # a DGLGraph with ndata["feat"], (num_nodes, {model.in_feats})
+zoo.predict(model, graph).probabilities      # ({answer}, {model.num_classes})
+```
+
+`prepare` applies the preprocessing of the training ({", ".join(model.transforms) or "none"}) to a raw graph."""
+
+
+def _score(entry: Checkpoint) -> str:
+    metric = entry.score.metric
+    rows = [
+        ["data set", f"{entry.dataset}, split `{entry.split}`"],
+        ["task, metric", f"{entry.task}, {metric}{'' if metric == 'nmse' else ' in per cent'}"],
+        ["this file, on test", f"{report.number(entry.score.value, metric)} (seed {entry.score.seed})"],
+        ["all runs: mean ± unbiased std (n)", report.spread(metric, entry.runs.mean, entry.runs.std, entry.runs.n)],
+        ["published", report.published(metric, entry.published)],
+        ["source", entry.published.source if entry.published else "–"],
+        ["verdict", entry.verdict],
+        ["trained with", ", ".join(f"{key} {version}" for key, version in entry.environment.items())],
+        ["weights' sha256", f"`{entry.weights.sha256}`"],
+    ]
+    remarks = _remarks(entry)
+    return report.markdown_table(["", ""], rows) + (f"\n\n{remarks}" if remarks else "")
+
+
+def _remarks(entry: Checkpoint) -> str:
+    """The recipe's note and diagnosis, where the recipe is at hand."""
+    try:
+        recipe = recipes.find(entry.recipe)
+    except RecipeNotFound:
+        return ""
+    source = f"Data: {info(entry.dataset).source}."
+    return " ".join(text for text in (source, recipe.note, recipe.diagnosis) if text)
+
+
+def _own_score(result: Mapping[str, Any] | None) -> str:
+    if result is None:
+        return "None was recorded."
+    metric = result["metric"]
+    return (
+        f"Measured by the run that made it, on the data it was trained on: {metric} "
+        f"{report.number(result['test'], metric)} on test, {report.number(result['val'], metric)} on validation."
+    )
+
+
+def _docstring(model: ZooModel) -> str:
+    """Of the method's file: paper, equation, symbols, and where paper and authors' code differ."""
+    return inspect.getdoc(inspect.getmodule(type(model))) or ""
+
+
+def _as_markdown(text: str) -> str:
+    """The little reStructuredText that the docstrings hold: formulas in a block, and in a line."""
+    text = re.sub(
+        r"^\.\. math::((?:.+\n|\n(?=[ \t]))+)", lambda found: f"$$\n{_joined(found[1])}\n$$\n", text, flags=re.MULTILINE
+    )
+    return re.sub(r":math:`([^`]*)`", lambda found: f"${_joined(found[1])}$", text)
+
+
+def _joined(formula: str) -> str:
+    return " ".join(formula.split())
