@@ -1,0 +1,154 @@
+r"""GPR-GNN: generalised PageRank graph neural network (Chien et al., ICLR 2021, arXiv:2006.07988).
+
+.. math:: Z = \sum_{k=0}^{K} \gamma_k P^k H, \qquad H = \mathrm{MLP}(X), \qquad
+          P = \tilde D^{-1/2} \tilde A \tilde D^{-1/2}, \quad \tilde A = A + I
+
+H are the class scores that the features alone give, D̃ the degrees of Ã, Z the logits. The weights γ are learnt, and
+may turn negative: on a graph whose neighbours differ they then sharpen where averaging would smooth. The self-loops of
+Ã are a transform of the recipe.
+
+What only the authors' code has: dropout on X and on the hidden layers (`dropout`) and on H (`propagation_dropout`);
+no weight decay on γ, which is a parameter group of the recipe.
+
+With `init="ppr"` and the γ kept as they start this is APPNP; with α = 0 in addition, SGC behind an MLP.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from zoo import ops
+from zoo._dgl import dgl
+from zoo.errors import ConfigError
+from zoo.model import ZooModel
+from zoo.models import register
+from zoo.nn.convs import LinearConv
+from zoo.nn.sparse_linear import Dropout, Features, Linear
+
+__all__ = ["GPRGNN", "PropagatedLinear"]
+
+INITS = ("ppr", "nppr", "random")
+
+
+@register(
+    "gprgnn",
+    paper="arXiv:2006.07988",
+    title="Adaptive Universal Generalized PageRank Graph Neural Network",
+    authors="Eli Chien and Jianhao Peng and Pan Li and Olgica Milenkovic",
+    venue="ICLR 2021",
+)
+class GPRGNN(ZooModel):
+    """Linear layers with ReLU between them; the last one's output is propagated.
+
+    Args:
+        in_feats: Width of the node features.
+        num_classes: Number of classes; 1 for regression.
+        num_layers: Number of linear layers; with a readout one more follows the propagation.
+        hidden: Width of the hidden layers.
+        num_steps: K, the number of propagation steps.
+        init: How γ starts. `"ppr"`: γ_k = α(1-α)^k, but γ_K = (1-α)^K; `"nppr"`: α^k; `"random"`: uniform around 0.
+            The latter two are divided by Σ|γ_k|.
+        alpha: α: from 0 to 1 for `"ppr"`, from -1 to 1 for `"nppr"`, without effect on `"random"`.
+        dropout: Before every linear layer.
+        propagation_dropout: Before the propagation.
+        readout: See `ZooModel`.
+        transforms: See `ZooModel`.
+    """
+
+    def __init__(
+        self,
+        in_feats: int,
+        num_classes: int,
+        *,
+        num_layers: int = 2,
+        hidden: int = 64,
+        num_steps: int = 10,
+        init: str = "ppr",
+        alpha: float = 0.1,
+        dropout: float = 0.5,
+        propagation_dropout: float = 0.5,
+        readout: str | None = None,
+        transforms: Sequence[str] = (),
+    ) -> None:
+        super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
+        _check_gamma(num_steps, init, alpha)
+        self.hidden, self.num_steps, self.init, self.alpha = hidden, num_steps, init, alpha
+        self.propagation_dropout = propagation_dropout
+        plain = self.num_hidden(num_layers) - (readout is not None)
+        widths = [in_feats] + [hidden] * plain
+        self.mlp = nn.ModuleList(LinearConv(before, after) for before, after in pairwise(widths))
+        if readout is not None:  # the head sees pooled graphs only
+            self.mlp.append(self.make_propagation(widths[-1], hidden))
+        self.dropout = Dropout(dropout)
+        self.head = self.make_head(num_classes)
+
+    def make_propagation(self, in_feats: int, out_feats: int) -> "PropagatedLinear":
+        """A linear layer with this model's propagation behind it."""
+        gamma = _initial_gamma(self.num_steps, self.init, self.alpha)
+        return PropagatedLinear(in_feats, out_feats, gamma, dropout=self.propagation_dropout)
+
+    def make_head(self, num_classes: int) -> nn.Module:
+        """The last linear layer and the propagation; behind a readout a linear layer."""
+        if self.readout is not None:
+            return LinearConv(self.hidden, num_classes)
+        return self.make_propagation(self.hidden, num_classes)
+
+    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+        """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
+        state = self.dropout(feat)
+        for layer in self.mlp:
+            state = self.dropout(nn.functional.relu(layer(graph, state)))
+            yield state
+
+
+class PropagatedLinear(nn.Module):
+    """Z = Σ_k γ_k P^k (X W + b), with P = D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        gamma: Where γ starts, (num_steps + 1,).
+        dropout: On X W + b, before it is propagated.
+
+    Shapes:
+        graph with N nodes, input (N, in_feats), a Tensor or `SparseFeatures`; output (N, out_feats).
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, gamma: Tensor, *, dropout: float) -> None:
+        super().__init__()
+        self.linear = Linear(in_feats, out_feats)
+        self.gamma = nn.Parameter(gamma)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+        """See the class."""
+        power = self.dropout(self.linear(feat))
+        first, *others = self.gamma
+        total = first * power
+        for weight in others:
+            power = ops.propagate_gcn(graph, power)
+            total = total + weight * power
+        return total
+
+
+def _check_gamma(num_steps: int, init: str, alpha: float) -> None:
+    if num_steps < 1:
+        raise ConfigError(f"num_steps must be at least 1, got {num_steps}")
+    if init not in INITS:
+        raise ConfigError(f"unknown init {init!r}: choose from {', '.join(INITS)}")
+    lowest = 0 if init == "ppr" else -1
+    if not lowest <= alpha <= 1:
+        raise ConfigError(f"alpha must be from {lowest} to 1 for init={init!r}, got {alpha}")
+
+
+def _initial_gamma(num_steps: int, init: str, alpha: float) -> Tensor:
+    """Where γ starts, (num_steps + 1,); see `GPRGNN`."""
+    steps = torch.arange(num_steps + 1, dtype=torch.get_default_dtype())
+    if init == "ppr":
+        gamma = alpha * (1 - alpha) ** steps
+        gamma[-1] = (1 - alpha) ** num_steps
+        return gamma
+    gamma = torch.empty_like(steps).uniform_(-1, 1) if init == "random" else alpha**steps
+    return gamma / gamma.abs().sum()
