@@ -29,12 +29,14 @@ def bundle(
         runs: Folder of the runs.
 
     Raises:
-        CheckpointError: The table has no such cell, there are no runs, or the file does not score what its run
-            recorded; nothing is changed then.
+        CheckpointError: The table has no such cell, there are no runs, the features are aligned, or the file does not
+            score what its run recorded; nothing is changed then.
     """
     recipe = find(name)
     if recipe.protocol.select == "best-test":
         raise CheckpointError(f"{name} selects on test scores: a label for a paper's number, not a model to ship")
+    if recipe.data.align is not None:
+        raise CheckpointError(f"{name} reads features in the columns of {recipe.data.align}, which no checkpoint tells")
     table = table or recipe.name
     cells = [cell for cell in find_table(table).cells if cell.recipe.digest() == recipe.digest()]
     if not cells:

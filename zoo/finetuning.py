@@ -9,17 +9,17 @@ from typing import Any
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
-from zoo.registry import info
 from zoo.training.loaders import describe, make_loader
 from zoo.training.loop import Run, check_seed, fit, seeded
-from zoo.training.recipe import Protocol, TrainingSpec, check_training
-from zoo.weights import load
+from zoo.training.recipe import Protocol, TrainingSpec, check_layer_decay, check_training
+from zoo.training.transfer import start
+from zoo.weights import digest, load
 
 __all__ = ["finetune"]
 
 
 def finetune(
-    name: str,
+    source: str | Path | ZooModel,
     data: Any,
     *,
     epochs: int = 100,
@@ -29,6 +29,7 @@ def finetune(
     batch_size: int | None = None,
     num_classes: int | None = None,
     freeze: bool = False,
+    layer_decay: float = 1.0,
     metric: str | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
@@ -41,7 +42,7 @@ def finetune(
     and `run.model.load_report` tell which tensors start untrained. The epoch with the best validation score is kept.
 
     Args:
-        name: See `zoo.list_checkpoints`.
+        source: Whatever `zoo.load` takes: a name, a folder, an address on the Hub; or a model, which stays as it is.
         data: A raw DGLGraph with ndata `feat`, `label`, `train_mask`, `val_mask`, `test_mask`, or a
             `zoo.datasets.GraphDataset`; the model's `prepare` is applied.
         epochs: Most epochs.
@@ -51,6 +52,8 @@ def finetune(
         batch_size: For sets of graphs. Default: all at once.
         num_classes: Default: as many as the largest label asks for.
         freeze: Train only the head and what starts untrained; what is frozen keeps its buffers too.
+        layer_decay: What the checkpoint has given learns with `lr` times this per layer of distance from the head, as
+            in ULMFiT (arXiv:1801.06146); the head and what starts untrained learn with `lr`.
         metric: Default: `accuracy`, for regression `nmse`.
         seed: Draws new parameters, dropout and the order of batches.
         folder: Where the log and the fine-tuned checkpoint are written; an interrupted run goes on from there.
@@ -68,17 +71,18 @@ def finetune(
     training = TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience, batch_size=batch_size)
     check_training(training, "fine-tuning")
     seed = check_seed(seed)
+    check_layer_decay(layer_decay, "fine-tuning", "layer_decay")
     task, in_feats, classes_used = describe(data)
     if num_classes is not None and num_classes < classes_used:
         raise ConfigError(f"num_classes={num_classes}, but the labels need {classes_used}")
+    original = source if isinstance(source, ZooModel) else load(source)
+    title = original.method if isinstance(source, ZooModel) else str(source)
     with seeded(seed):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said again below, where the caller's line is known
-            model = load(name, in_feats=in_feats, num_classes=num_classes or classes_used)
+        model, training = start(
+            original, in_feats, num_classes or classes_used, training, freeze=freeze, layer_decay=layer_decay
+        )
         if model.load_report and model.load_report.new:
-            warnings.warn(f"{name}: {model.load_report}", stacklevel=2)
-        if freeze:
-            _freeze(model)
+            warnings.warn(f"{title}: {model.load_report}", stacklevel=2)
         run = fit(
             model,
             make_loader(data, model, batch_size),
@@ -87,28 +91,21 @@ def finetune(
             Protocol(metric=metric or task.metrics[0]),
             folder=Path(folder) if folder is not None else None,
             identity={
-                "finetuned": name,
-                "sha256": info(name).weights.sha256,
+                "sha256": digest(original),
                 "data": _fingerprint(data),
                 "training": asdict(training) | {"groups": []},
+                "layer_decay": layer_decay,
                 "num_classes": model.num_classes,
                 "freeze": freeze,
                 "metric": metric or task.metrics[0],
                 "seed": seed,
             },
-            progress=f"fine-tune {name}" if progress else None,
+            progress=f"fine-tune {title}" if progress else None,
             save_every=save_every,
         )
     run.model.load_report = model.load_report
     run.model.requires_grad_(True)
     return run
-
-
-def _freeze(model: ZooModel) -> None:
-    """Leaves only the head and what starts untrained to be trained."""
-    untrained = model.load_report.new if model.load_report else ()
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = name.startswith("head.") or name in untrained
 
 
 def _fingerprint(data: Any) -> str:

@@ -1,5 +1,6 @@
 """From results to Markdown: `zoo report` makes the result pages, the list of data sets and that of checkpoints."""
 
+import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,12 +9,13 @@ from zoo._files import write_text
 from zoo.datasets.catalog import info, list_datasets
 from zoo.errors import ZooError
 from zoo.registry import Checkpoint, Published
-from zoo.reproduction import CellResult, Table, find_table, read_results, summarise
+from zoo.reproduction import CellResult, Difference, Row, Table, find_table, read_results, summarise
 
 __all__ = [
     "CHECKPOINT_HEADER",
     "checkpoint_rows",
     "checkpoint_table",
+    "difference",
     "number",
     "published",
     "spread",
@@ -27,16 +29,22 @@ HOW_TO_READ = """\
 Mean ± unbiased standard deviation over n seeds, beside the published number, and a verdict: **reproduced** (the
 published value lies in our 95 % confidence interval, or Welch's test from the summaries gives p ≥ 0.05, or they differ
 by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. Where a paper does not say
-over how many runs its deviation is, ten are assumed. Nothing was tuned on test scores; only what is called *best test*
-selects an epoch by them."""
+over how many runs its deviation is, ten are assumed. *Validation* is the mean score by which epochs are selected.
+Nothing was tuned on test scores; only what is called *best test* selects an epoch by them."""
 
+HOW_TO_COMPARE = """\
+*Against {baseline}*: the mean difference from the row *{baseline}* of the same column, seed by seed on the same splits,
+± half its 95 % interval (paired t-test, without a correction for the number of rows). An interval that holds 0 shows no
+difference."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
 from their public origin; each is checked against its sha256 on every load (but `cora-full`, whose file nobody has
 recorded). *Edges*: distinct undirected edges without
 self-loops, for a directed set its arcs. One class: regression. Every set has `random-a-b-c` and `index-a-b-c` splits
-too, and those with classes `class-a-b-c` (per cent of train, validation, test; `zoo.datasets.splits` defines them)."""
+too, and those with classes `class-a-b-c` (per cent of train, validation, test) and `few-k-v` (number of every class);
+`zoo.datasets.splits` defines them. `align=…` puts the features in the columns of another set
+(`zoo.datasets.alignment`)."""
 
 
 def number(value: float, metric: str) -> str:
@@ -50,6 +58,14 @@ def spread(metric: str, mean: float | None, std: float | None, n: int | None = N
         return "–"
     text = number(mean, metric) if std is None else f"{number(mean, metric)} ± {number(std, metric)}"
     return text if n is None else f"{text} ({n})"
+
+
+def difference(metric: str, value: Difference | None) -> str:
+    """`+1.23 ± 0.83 (10)`: mean, half the width of its 95 % interval, and number of seeds, as far as known."""
+    if value is None:
+        return "–"
+    sign = "−" if value.mean < 0 else "+"
+    return f"{sign}{number(abs(value.mean), metric)} ± {number(value.margin, metric)} ({value.n})"
 
 
 def published(metric: str, value: Published | None) -> str:
@@ -92,10 +108,12 @@ def checkpoint_table(entries: Iterable[Checkpoint]) -> str:
 
 def table_page(table: Table, results: list[CellResult]) -> str:
     """A page with a table's cells, their notes and diagnoses, and the command that makes them."""
+    header = ["row", "column", "validation", "measured (n)", "published", "verdict", "recipe"]
     rows = [
         [
             result.cell.row,
             result.cell.column,
+            _validation(result),
             spread(result.cell.recipe.protocol.metric, result.mean, result.std, len(result.rows)),
             published(result.cell.recipe.protocol.metric, result.cell.recipe.published),
             result.verdict,
@@ -103,6 +121,10 @@ def table_page(table: Table, results: list[CellResult]) -> str:
         ]
         for result in results
     ]
+    if table.baseline is not None:
+        header.insert(4, f"against {table.baseline} (n)")
+        for row, result in zip(rows, results, strict=True):
+            row.insert(4, difference(result.cell.recipe.protocol.metric, result.difference))
     remarks = [
         f"- **{result.cell.name}.** {text}"
         for result in results
@@ -114,11 +136,22 @@ def table_page(table: Table, results: list[CellResult]) -> str:
         f"# {table.title}",
         f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
         HOW_TO_READ,
-        markdown_table(["row", "column", "measured (n)", "published", "verdict", "recipe"], rows),
+        HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
+        markdown_table(header, rows),
         "## Remarks\n\n" + "\n".join(remarks) if remarks else "",
         "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _summaries(table: Table, rows: list[Row]) -> list[CellResult]:
+    return [summarise(cell, rows, baseline=table.baseline_of(cell)) for cell in table.cells]
+
+
+def _validation(result: CellResult) -> str:
+    """The mean validation score of a cell's runs, each at its selected epoch."""
+    mean = statistics.fmean(row.val for row in result.rows) if result.rows else None
+    return spread(result.cell.recipe.protocol.metric, mean, None)
 
 
 def dataset_page() -> str:
@@ -160,7 +193,7 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     for path in sorted(results.glob("*.csv")):
         table, rows = find_table(path.stem), read_results(path)
         written.append(docs / "results" / f"{path.stem}.md")
-        write_text(written[-1], table_page(table, [summarise(cell, rows) for cell in table.cells]))
+        write_text(written[-1], table_page(table, _summaries(table, rows)))
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:

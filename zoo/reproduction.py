@@ -25,7 +25,18 @@ from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe
 
-__all__ = ["Cell", "CellResult", "Row", "Table", "find_table", "list_tables", "read_results", "reproduce", "summarise"]
+__all__ = [
+    "Cell",
+    "CellResult",
+    "Difference",
+    "Row",
+    "Table",
+    "find_table",
+    "list_tables",
+    "read_results",
+    "reproduce",
+    "summarise",
+]
 
 SEEDS_ASSUMED = 10  # where a paper prints a deviation but not its number of runs
 
@@ -52,11 +63,19 @@ class Table:
         name: File name of the table, also of its results.
         title: What it shows.
         cells: Row by row.
+        baseline: The row that the others are compared with, seed by seed. Default: none.
     """
 
     name: str
     title: str
     cells: tuple[Cell, ...]
+    baseline: str | None = None
+
+    def baseline_of(self, cell: Cell) -> Cell | None:
+        """The cell that another one is compared with."""
+        if cell.row == self.baseline:
+            return None
+        return next((other for other in self.cells if (other.row, other.column) == (self.baseline, cell.column)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +98,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """By how much the test scores of a cell differ from those of the baseline in its column, seed by seed.
+
+    Attributes:
+        mean: Of the differences; above 0 where the cell's scores are the larger ones.
+        margin: Half the width of the 95 % interval of a paired t-test: it is mean ± margin.
+        n: Number of seeds that both have, at least two.
+    """
+
+    mean: float
+    margin: float
+    n: int
+
+
+@dataclass(frozen=True)
 class CellResult:
     """All runs of a cell, beside what was published.
 
@@ -90,6 +124,7 @@ class CellResult:
         verdict: One of `zoo.registry.VERDICTS`.
         reason: Why it was not run, or the recipe's diagnosis.
         failures: What went wrong in runs that were tried now.
+        difference: From the table's baseline, where it has one and both have runs.
     """
 
     cell: Cell
@@ -99,6 +134,7 @@ class CellResult:
     verdict: str
     reason: str = ""
     failures: tuple[str, ...] = ()
+    difference: Difference | None = None
 
 
 def list_tables() -> list[str]:
@@ -115,7 +151,7 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning.
+    `[cell."ROW/COLUMN"]`, the later ones winning. It may have a `baseline`: the row that the others are compared with.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -134,13 +170,16 @@ def find_table(name: str) -> Table:
 
 
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
-    known = {"title": str, "base": str, "rows": list, "columns": list, "row": dict, "column": dict, "cell": dict}
+    known = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str}
+    known |= {"row": dict, "column": dict, "cell": dict}
     for key, value in settings.items():
         if key not in known or not isinstance(value, known[key]):
             raise RecipeError(f"{path}: {key!r} is unknown or of a wrong type; a table has {', '.join(known)}")
     if missing := [key for key in ("title", "base", "rows", "columns") if key not in settings]:
         raise RecipeError(f"{path}: {', '.join(missing)} missing")
-    rows, columns = settings["rows"], settings["columns"]
+    rows, columns, baseline = settings["rows"], settings["columns"], settings.get("baseline")
+    if baseline is not None and baseline not in rows:
+        raise RecipeError(f"{path}: baseline {baseline!r} is none of the rows {', '.join(rows)}")
     places = {"row": rows, "column": columns, "cell": [f"{row}/{column}" for row in rows for column in columns]}
     for kind, names in places.items():
         if unknown := settings.get(kind, {}).keys() - set(names):
@@ -155,7 +194,8 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         merged = recipes.merge(recipes.find_settings(base), overrides)
         return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"))
 
-    return Table(path.stem, settings["title"], tuple(cell(row, column) for row in rows for column in columns))
+    cells = tuple(cell(row, column) for row in rows for column in columns)
+    return Table(path.stem, settings["title"], cells, baseline)
 
 
 def read_results(path: Path) -> list[Row]:
@@ -249,7 +289,7 @@ def reproduce(
             else:
                 failures[cell.name].append(str(outcome))
             bar.update()
-    summaries = [summarise(cell, rows, absent.get(cell.name, "")) for cell in chosen]
+    summaries = [summarise(cell, rows, absent.get(cell.name, ""), table.baseline_of(cell)) for cell in chosen]
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
 
@@ -327,17 +367,35 @@ def _run(cell: Cell, seed: int, runs: Path) -> Row | ZooError:
     )
 
 
-def summarise(cell: Cell, rows: Iterable[Row], reason: str = "") -> CellResult:
-    """Mean, deviation and verdict of a cell's runs among all of a table's."""
-    digest = cell.recipe.digest()
-    own = tuple(row for row in rows if (row.cell, row.digest) == (cell.name, digest))
+def summarise(cell: Cell, rows: Sequence[Row], reason: str = "", baseline: Cell | None = None) -> CellResult:
+    """Mean, deviation, verdict and difference from the baseline of a cell's runs among all of a table's."""
+    own = _runs_of(cell, rows)
     if not own:
         return CellResult(cell, own, None, None, "not run", reason or "no run yet")
     scores = [row.test for row in own]
     mean = statistics.fmean(scores)
     std = statistics.stdev(scores) if len(scores) > 1 else None
     verdict = judge(mean, std, len(scores), cell.recipe.published, own[0].metric)
-    return CellResult(cell, own, mean, std, verdict, cell.recipe.diagnosis)
+    difference = _difference(own, _runs_of(baseline, rows)) if baseline is not None else None
+    return CellResult(cell, own, mean, std, verdict, cell.recipe.diagnosis, difference=difference)
+
+
+def _runs_of(cell: Cell, rows: Iterable[Row]) -> tuple[Row, ...]:
+    digest = cell.recipe.digest()
+    return tuple(row for row in rows if (row.cell, row.digest) == (cell.name, digest))
+
+
+def _difference(rows: Iterable[Row], baseline: Iterable[Row]) -> Difference | None:
+    """Paired over the seeds that both have; None with fewer than two."""
+    from scipy import stats
+
+    scores = {row.seed: row.test for row in baseline}
+    differences = [row.test - scores[row.seed] for row in rows if row.seed in scores]
+    n = len(differences)
+    if n < 2:
+        return None
+    margin = float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(differences) / math.sqrt(n)
+    return Difference(statistics.fmean(differences), margin, n)
 
 
 def judge(mean: float, std: float | None, n: int, published: Published | None, metric: str) -> str:

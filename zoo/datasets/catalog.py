@@ -15,11 +15,11 @@ __all__ = ["DatasetInfo", "Task", "info", "list_datasets"]
 
 Task = Literal["node-classification", "node-regression", "graph-classification"]
 
-# The families of splits that are drawn, not read from a file: percentages of train, validation and test.
+# The families of splits that are drawn, not read from a file; `zoo.datasets.splits` says what their numbers mean.
 DRAWN_SPLITS = {
-    "node-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c"),
+    "node-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "few-k-v"),
     "node-regression": ("random-a-b-c", "index-a-b-c"),
-    "graph-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c"),
+    "graph-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "few-k-v"),
 }
 
 
@@ -61,7 +61,7 @@ class DatasetInfo:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Every split that this set has; `random-a-b-c` stands for any percentages that add up to 100."""
+        """Every split that this set has; letters stand for numbers, see `zoo.datasets.splits`."""
         return self.stored_splits + DRAWN_SPLITS[self.task]
 
 

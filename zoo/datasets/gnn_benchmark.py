@@ -3,9 +3,10 @@
 Only plain arrays are read, with pickles forbidden; the pickled names of classes stay closed.
 """
 
+import contextlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import scipy.sparse
@@ -29,15 +30,27 @@ _SPLIT_FILES = {
 
 def read(info: DatasetInfo) -> dgl.DGLGraph:
     """Amazon Photo and Computers, Coauthor CS and Physics, Cora full; stored with direction, made symmetric."""
+    with _archive(info) as archive:
+        adjacency, attributes = csr_matrix(archive, "adj"), csr_matrix(archive, "attr")
+        label = archive["labels"]
+    edges = adjacency.tocoo()
+    return node_graph(edges.row, edges.col, attributes.toarray(), label)
+
+
+def words(info: DatasetInfo) -> list[str] | None:
+    """The words that the columns stand for, which the files of Coauthor CS and Physics name and the others do not."""
+    with _archive(info) as archive:
+        return archive["attr_names"].tolist() if "attr_names" in archive else None
+
+
+@contextlib.contextmanager
+def _archive(info: DatasetInfo) -> Iterator[Mapping[str, Array]]:
     (content,) = sources.read(info.name, [f"gnn_benchmark/{info.raw}.npz"])
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            adjacency, attributes = csr_matrix(archive, "adj"), csr_matrix(archive, "attr")
-            label = archive["labels"]
+            yield archive
     except (ValueError, KeyError, zipfile.BadZipFile) as error:  # only where no digest has vouched for the bytes
         raise IntegrityError(f"gnn_benchmark/{info.raw}.npz does not hold a graph in plain arrays: {error}") from error
-    edges = adjacency.tocoo()
-    return node_graph(edges.row, edges.col, attributes.toarray(), label)
 
 
 def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Masks:

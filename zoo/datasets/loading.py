@@ -1,16 +1,15 @@
 """Loads a data set by name."""
 
-import importlib
 from typing import Any
 
-from zoo.datasets import splits
+from zoo.datasets import alignment, splits
 from zoo.datasets.catalog import info
 from zoo.datasets.containers import GraphDataset
 
 __all__ = ["load"]
 
 
-def load(name: str, split: str | None = None, seed: int = 0) -> Any:
+def load(name: str, split: str | None = None, seed: int = 0, align: str | None = None) -> Any:
     """Loads a data set, its files checked against their sha256 (of `cora-full` none is known), with a split's masks.
 
     Raw files are looked for in `$ZOO_DATA`, then in the cache (`$ZOO_CACHE`, else the user's), then fetched from their
@@ -20,6 +19,8 @@ def load(name: str, split: str | None = None, seed: int = 0) -> Any:
         name: One of `list_datasets()`.
         split: One of `info(name).splits`, percentages filled in; default: `info(name).default_split`.
         seed: Picks or draws the split where it varies, see `zoo.datasets.splits`; for `csbm` it draws the graph too.
+        align: Another data set, in whose columns the features are put, so that a model which was trained on it can
+            read them: by word or only by frequency, see `zoo.datasets.alignment`. Default: as they are.
 
     Returns:
         For a node-level set a graph with `ndata`
@@ -39,12 +40,12 @@ def load(name: str, split: str | None = None, seed: int = 0) -> Any:
     """
     about = info(name)
     split = about.default_split if split is None else split
-    reader = importlib.import_module(f"zoo.datasets.{about.reader}")
+    graphs, labels = alignment.raw_graphs(about, seed)
+    if align is not None:
+        alignment.align(graphs, about, info(align), seed)
+    masks = splits.masks(about, split, seed, labels)
     if about.task == "graph-classification":
-        graphs, labels = reader.read(about)
-        masks = splits.masks(about, split, seed, labels)
         return GraphDataset(name, graphs, labels, about.num_classes, *masks)
-    graph = reader.read(about, seed) if about.reader == "synthetic" else reader.read(about)
-    masks = splits.masks(about, split, seed, graph.ndata["label"])
+    (graph,) = graphs
     graph.ndata.update({f"{part}_mask": mask for part, mask in masks._asdict().items()})
     return graph

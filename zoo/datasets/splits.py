@@ -12,6 +12,7 @@
 | `random-a-b-c` | a/b/c percent drawn from all alike | yes |
 | `class-a-b-c` | a/b/c percent drawn inside every class | yes |
 | `index-a-b-c` | the first a, the last c percent by index; those between validate | no |
+| `few-k-v` | k of every class train, v validate, all others test; `few-20-30` is that of Shchur et al. 2018 | yes |
 
 Shares are rounded down for training and validation (for `index-a-b-c`: training and test), and the remaining part
 takes the rest. All draws come from `torch.Generator().manual_seed(seed)`.
@@ -40,7 +41,8 @@ _READERS = {
     "fair-10fold": "folds",
     "tu-10fold": "folds",
 }
-_DRAWN = re.compile(r"(random|class|index)-(\d+)-(\d+)-(\d+)")
+_SHARES = re.compile(r"(random|class|index)-(\d+)-(\d+)-(\d+)")
+_FEW = re.compile(r"few-(\d+)-(\d+)")
 
 
 class Masks(NamedTuple):
@@ -78,53 +80,81 @@ def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:
 
 def check(info: DatasetInfo, name: str) -> None:
     """Raises GraphError, with those that there are, if a data set has no split of this name."""
-    family = f"{name.partition('-')[0]}-a-b-c" if _DRAWN.fullmatch(name) else name
-    if family not in info.splits or name.endswith("-a-b-c"):
+    family = _family(name)
+    if family not in info.splits or (family == name and name not in info.stored_splits):
         raise GraphError(f"data set {info.name!r} has no split {name!r}; it has {', '.join(info.splits)}")
-    if family != name and 0 in _shares(name):
+    if family != name and 0 in (_few(name) if family == "few-k-v" else _shares(name)):
         raise GraphError(f"split {name!r} leaves a part empty: train, validation and test each need a share")
+
+
+def _family(name: str) -> str:
+    """What a data set's `splits` call a drawn split; a published one is its own family."""
+    if _FEW.fullmatch(name):
+        return "few-k-v"
+    return f"{name.partition('-')[0]}-a-b-c" if _SHARES.fullmatch(name) else name
+
+
+def _few(name: str) -> tuple[int, int]:
+    """Items per class that train and that validate, of a split of the family `few-k-v`."""
+    match = _FEW.fullmatch(name)
+    assert match is not None
+    return int(match[1]), int(match[2])
 
 
 def _shares(name: str) -> tuple[str, int, int, int]:
     """Family and percentages of a drawn split; GraphError if it is none, or they cannot be."""
-    match = _DRAWN.fullmatch(name)
+    match = _SHARES.fullmatch(name)
     shares = [int(share) for share in match.groups()[1:]] if match else []
     if match is None or sum(shares) != 100 or shares[0] == 0:
         raise GraphError(
             f"{name!r} is not a split: expected random-a-b-c, class-a-b-c or index-a-b-c, percentages of "
-            f"train, validation and test that add up to 100, such as random-60-20-20"
+            f"train, validation and test that add up to 100, such as random-60-20-20, or few-k-v, numbers per class"
         )
     return match[1], shares[0], shares[1], shares[2]
 
 
 def draw(name: str, labels: Tensor, seed: int) -> Masks:
-    """Draws `random-a-b-c`, `class-a-b-c` or `index-a-b-c`.
+    """Draws `random-a-b-c`, `class-a-b-c`, `index-a-b-c` or `few-k-v`.
 
     Args:
-        name: Family and percentages, which add up to 100.
-        labels: Labels of shape (n,); only `class-a-b-c` looks at their values.
+        name: Family and numbers: percentages that add up to 100, or items per class.
+        labels: Labels of shape (n,); only `class-a-b-c` and `few-k-v` look at their values.
         seed: Seed of the draw.
 
     Raises:
-        GraphError: The name is none of these, or its percentages do not add up to 100.
+        GraphError: The name is none of these, its percentages do not add up to 100, or a class has too few items.
     """
-    family, train, val, test = _shares(name)
     n = len(labels)
-    if family == "index":
-        cuts = [n * train // 100, n - n * test // 100]
-        return _as_masks(torch.arange(n), torch.arange(n), cuts[0], cuts[1])
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(n, generator=generator)
+    if _FEW.fullmatch(name):
+        train, val = _few(name)
+        order, rank, size = _shuffled_classes(labels, generator)
+        if (size < train + val).any():
+            short = labels[order][size < train + val]
+            raise GraphError(
+                f"split {name!r} needs {train + val} items of every class, but class {int(short[0])} has "
+                f"{int((labels == short[0]).sum())}"
+            )
+        return _as_masks(order, rank, train, train + val)
+    family, train, val, test = _shares(name)
+    if family == "index":
+        return _as_masks(torch.arange(n), torch.arange(n), n * train // 100, n - n * test // 100)
     if family == "random":
-        cuts = [n * train // 100, n * train // 100 + n * val // 100]
-        return _as_masks(order, torch.arange(n), cuts[0], cuts[1])
+        order = torch.randperm(n, generator=generator)
+        return _as_masks(order, torch.arange(n), n * train // 100, n * train // 100 + n * val // 100)
+    order, rank, size = _shuffled_classes(labels, generator)
+    first = size * train // 100
+    return _as_masks(order, rank, first, first + size * val // 100)
+
+
+def _shuffled_classes(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """All items class by class, inside a class in random order; each one's rank in its class, and the class's size."""
+    order = torch.randperm(len(labels), generator=generator)
     # Sorting a permutation by class, stably, permutes inside every class: no loop over classes.
     order = order[torch.argsort(labels[order], stable=True)]
     sizes = torch.bincount(labels)
     start = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
-    size = torch.repeat_interleave(sizes, sizes)
-    first = size * train // 100
-    return _as_masks(order, torch.arange(n) - start, first, first + size * val // 100)
+    return order, torch.arange(len(labels)) - start, torch.repeat_interleave(sizes, sizes)
 
 
 def from_indices(n: int, train: Tensor, val: Tensor, test: Tensor) -> Masks:

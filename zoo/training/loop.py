@@ -22,6 +22,7 @@ from zoo._files import locked, write_bytes, write_text
 from zoo.environment import environment
 from zoo.errors import RecipeError, ZooError
 from zoo.model import ZooModel
+from zoo.training import transfer
 from zoo.training.loaders import Loader, describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find
 from zoo.training.tasks import METRICS, Task, measure
@@ -98,28 +99,48 @@ def train(
         save_every: Seconds between states.
 
     Raises:
-        RecipeError: The recipe does not fit the data, or the folder holds a run of another recipe or seed.
+        RecipeError: The recipe does not fit the data, or the checkpoint that it starts from, or the folder holds a run
+            of another recipe or seed.
         ZooError: The loss is not finite from the first epoch on.
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
     folder = Path(folder) if folder is not None else None
     seed = check_seed(seed)
     with seeded(seed):
-        data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed)
+        data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
         task, in_feats, num_classes = describe(data)
-        arguments = {**recipe.model, "transforms": list(recipe.data.transforms)}
-        model = models.create(recipe.method, {"in_feats": in_feats, "num_classes": num_classes, **arguments})
-        return fit(
+        model, training = _begin(recipe, in_feats, num_classes)
+        run = fit(
             model,
-            make_loader(data, model, recipe.training.batch_size),
+            make_loader(data, model, training.batch_size),
             task,
-            recipe.training,
+            training,
             recipe.protocol,
             folder=folder,
             identity={"recipe": recipe.name, "digest": recipe.digest(), "seed": seed},
             progress=f"{recipe.name} seed {seed}" if progress else None,
             save_every=save_every,
         )
+    run.model.requires_grad_(True)
+    return run
+
+
+def _begin(recipe: Recipe, in_feats: int, num_classes: int) -> tuple[ZooModel, TrainingSpec]:
+    """The model that a recipe trains, at its start, and how: drawn at random, or from a checkpoint."""
+    arguments = {"in_feats": in_feats, "num_classes": num_classes, **recipe.model}
+    arguments["transforms"] = list(recipe.data.transforms)
+    if recipe.pretrained is None:
+        return models.create(recipe.method, arguments), recipe.training
+    source = weights.load(recipe.pretrained.checkpoint)
+    transfer.check_agreement(recipe, arguments, source)
+    return transfer.start(
+        source,
+        in_feats,
+        num_classes,
+        recipe.training,
+        freeze=recipe.pretrained.freeze,
+        layer_decay=recipe.pretrained.layer_decay,
+    )
 
 
 def check_seed(seed: Any) -> int:

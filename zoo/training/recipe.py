@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from zoo import registry
 from zoo._files import resource
 from zoo._types import fits, type_name
 from zoo.datasets.catalog import info
-from zoo.errors import ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
+from zoo.errors import CheckpointNotFound, ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
 from zoo.registry import METRICS, Published
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "SELECTIONS",
     "DataSpec",
     "ParameterGroup",
+    "Pretrained",
     "Protocol",
     "Published",
     "Recipe",
     "TrainingSpec",
+    "check_layer_decay",
     "check_training",
     "find",
     "find_settings",
@@ -49,11 +52,13 @@ class DataSpec:
         name: A name from `zoo.datasets`.
         split: A split's name. Default: the data set's own.
         transforms: Names from `zoo.datasets.transforms`; they become the model's `prepare`.
+        align: A data set in whose columns the features are put, see `zoo.datasets.alignment`. Default: as they are.
     """
 
     name: str
     split: str | None = None
     transforms: tuple[str, ...] = ()
+    align: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,21 @@ class TrainingSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Where the parameters come from, instead of from a random draw; see `zoo.training.transfer`.
+
+    Attributes:
+        checkpoint: A name in the registry. The method, the model's arguments and the transforms must be the same.
+        freeze: Train only the head and what starts untrained.
+        layer_decay: Factor of the learning rate per layer of distance from the head, for what the checkpoint has given.
+    """
+
+    checkpoint: str
+    freeze: bool = False
+    layer_decay: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How it is scored.
 
@@ -121,7 +141,7 @@ class Recipe:
         name: The checkpoint that it makes.
         method: A name from `zoo.models`.
         paper: Where the method is from.
-        data, training, protocol, published: See their classes.
+        data, training, pretrained, protocol, published: See their classes.
         model: Keyword arguments of the model class, without in_feats, num_classes and transforms.
         note: What a reader of the result must know: a rule that is weak, a difference from the paper.
         diagnosis: Why the published number is not reproduced, where it is not.
@@ -133,6 +153,7 @@ class Recipe:
     data: DataSpec
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
     training: TrainingSpec
+    pretrained: Pretrained | None = None
     protocol: Protocol
     published: Published | None = None
     note: str = ""
@@ -145,6 +166,9 @@ class Recipe:
         """
         what = [self.method, _stated(self.data), self.model, _stated(self.training)]
         what += [self.protocol.metric, self.protocol.select]
+        if self.pretrained is not None:
+            checkpoint = registry.info(self.pretrained.checkpoint).weights.sha256
+            what.append(_stated(self.pretrained) | {"checkpoint": checkpoint})
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -173,6 +197,10 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
     """
     recipe = _build(Recipe, settings, where, "")
     check_training(recipe.training, where)
+    if recipe.pretrained is not None:
+        check_layer_decay(recipe.pretrained.layer_decay, where, "pretrained.layer_decay")
+        either = recipe.pretrained.layer_decay == 1.0 or not recipe.training.groups
+        _require(either, where, "pretrained.layer_decay", "sets the groups' learning rates: leave out training.groups")
     protocol = recipe.protocol
     _require(protocol.seeds >= 1, where, "protocol.seeds", "must be at least 1")
     _require(protocol.metric in METRICS, where, "protocol.metric", f"choose from {', '.join(METRICS)}")
@@ -201,6 +229,11 @@ def check_training(training: TrainingSpec, where: str) -> None:
         _require(clip is None or 0 < clip < math.inf, where, f"{place}.clip_norm", "must be positive")
 
 
+def check_layer_decay(value: Any, where: str, key: str) -> None:
+    """Raises RecipeError if a factor of the learning rate per layer is impossible."""
+    _require(fits(value, float) and 0 < value <= 1, where, key, f"must be a number above 0, at most 1, got {value!r}")
+
+
 def _check_references(recipe: Recipe, where: str) -> None:
     """That the method, its arguments, the data, the split, the transforms and the metric exist and go together."""
     from zoo import models
@@ -218,7 +251,13 @@ def _check_references(recipe: Recipe, where: str) -> None:
         splits.check(data, recipe.data.split or data.default_split)
         key = "data.transforms"
         transforms.check(recipe.data.transforms)
-    except (ConfigError, DatasetNotFound, GraphError) as error:
+        if recipe.data.align is not None:
+            key = "data.align"
+            info(recipe.data.align)
+        if recipe.pretrained is not None:
+            key = "pretrained.checkpoint"
+            registry.info(recipe.pretrained.checkpoint)
+    except (CheckpointNotFound, ConfigError, DatasetNotFound, GraphError) as error:
         raise RecipeError(f"{where}: {key}: {error}") from error
     metrics = TASKS[data.task].metrics
     fitting = recipe.protocol.metric in metrics
