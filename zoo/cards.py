@@ -46,7 +46,7 @@ def card(
         f"## Use\n\n{_usage(model, repo_id)}",
         f"## Score\n\n{_score(entry) if entry else _own_score(result)}",
         f"## Model\n\n```json\n{json.dumps(model.config, indent=2)}\n```",
-        f"## Method\n\n{_as_markdown(_docstring(model))}",
+        f"## Method\n\n{_as_markdown(_docstring(model).partition(chr(10))[2].strip())}",
         f"## Citation\n\n```bibtex\n{model.citation}\n```",
         f"Licence of the weights: {entry.license if entry else LICENSE}.",
     ]
@@ -76,17 +76,19 @@ def _summary(model: ZooModel) -> str:
 
 
 def _usage(model: ZooModel, repo_id: str) -> str:
-    answer = "num_graphs" if model.readout else "num_nodes"
+    items = "num_graphs" if model.readout else "num_nodes"
+    answer = f"probabilities  # ({items}, {model.num_classes})" if model.num_classes > 1 else f"values  # ({items},)"
     return f"""\
 ```python
 import zoo
 
-model = zoo.load("hf://{repo_id}")           # hf://{repo_id}@<commit> stays the same for ever
-logits = model(model.prepare(graph))         # a DGLGraph with ndata["feat"], (num_nodes, {model.in_feats})
-zoo.predict(model, graph).probabilities      # ({answer}, {model.num_classes})
+model = zoo.load("hf://{repo_id}")  # hf://{repo_id}@<commit> stays the same for ever
+zoo.predict(model, graph).{answer}
+model(model.prepare(graph))  # logits, ({items}, {model.num_classes})
 ```
 
-`prepare` applies the preprocessing of the training ({", ".join(model.transforms) or "none"}) to a raw graph."""
+`graph` is a DGLGraph with `ndata["feat"]`, (num_nodes, {model.in_feats}). `prepare`, which `zoo.predict` calls,
+applies the preprocessing of the training to it: {", ".join(model.transforms) or "none"}."""
 
 
 def _score(entry: Checkpoint) -> str:
@@ -99,6 +101,7 @@ def _score(entry: Checkpoint) -> str:
         ["published", report.published(metric, entry.published)],
         ["source", entry.published.source if entry.published else "–"],
         ["verdict", entry.verdict],
+        ["recipe", f"`zoo train {entry.recipe} --seed {entry.score.seed}` makes it again"],
         ["trained with", ", ".join(f"{key} {version}" for key, version in entry.environment.items())],
         ["weights' sha256", f"`{entry.weights.sha256}`"],
     ]

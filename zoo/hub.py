@@ -11,14 +11,16 @@ import errno
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zoo.errors import CheckpointNotFound, HubError, IntegrityError, ZooError
 from zoo.registry import REPOSITORY
 
 __all__ = ["FILES", "SCHEME", "address", "cached", "fetch", "parse", "remote_sha256", "upload"]
+
+T = TypeVar("T")
 
 SCHEME = "hf://"
 FILES = ("config.json", "model.safetensors")
@@ -111,17 +113,9 @@ def _git_sha1(content: bytes) -> str:
 
 def _download(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     with _explained(f"{file} of {repo_id}@{revision or 'main'}"):
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return Path(hf_hub_download(repo_id, file, revision=revision, **options))
-            except HfHubHTTPError as error:  # the client tries again when it looks for a file, but not when it reads it
-                if error.response.status_code not in BUSY:
-                    raise
-                time.sleep(WAIT * 2 ** (attempt - 1))
-        return Path(hf_hub_download(repo_id, file, revision=revision, **options))
+        return Path(_patiently(lambda: hf_hub_download(repo_id, file, revision=revision, **options)))
 
 
 def cached(repo_id: str, revision: str) -> Path | None:
@@ -141,7 +135,8 @@ def remote_sha256(repo_id: str, revision: str, *, token: str | bool | None = Non
     from huggingface_hub import HfApi
 
     with _explained(f"{FILES[1]} of {repo_id}@{revision}"):
-        found = HfApi(token=token).get_paths_info(repo_id, [FILES[1]], revision=revision)
+        api = HfApi(token=token)
+        found = _patiently(lambda: api.get_paths_info(repo_id, [FILES[1]], revision=revision))
     lfs = getattr(found[0], "lfs", None) if found else None
     if lfs is None:
         raise CheckpointNotFound(f"{repo_id}@{revision} has no {FILES[1]} that the Hub knows by its sha256")
@@ -177,13 +172,33 @@ def upload(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(token=token)
-    with _explained(repo_id):
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if private is not None:
-            api.update_repo_settings(repo_id, private=private)
+
+    def commit() -> str:
         operations = [CommitOperationAdd(path, content) for path, content in files.items()]
-        commit = api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision)
-    return str(commit.oid)
+        return str(api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision).oid)
+
+    with _explained(repo_id):
+        _patiently(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
+        if private is not None:
+            _patiently(lambda: api.update_repo_settings(repo_id, private=private))
+        return _patiently(commit)
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """What a call returns, which is repeated twice if the Hub is busy or the connection breaks.
+
+    The client does so too when it looks for a file, but not when it reads or writes one.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # its HTTP library's own
+
+    for attempt in range(ATTEMPTS - 1):
+        try:
+            return call()
+        except HTTPError as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code not in BUSY:
+                raise
+        time.sleep(WAIT * 2**attempt)
+    return call()
 
 
 @contextlib.contextmanager
@@ -200,8 +215,10 @@ def _explained(what: str) -> Iterator[None]:
 def _explain(what: str, error: Exception) -> ZooError:
     from huggingface_hub import constants, errors
 
-    # The client wraps what the network said when it finds nothing in the cache.
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    cause = error
+    # The client wraps what the network said when it finds nothing in the cache, or may not look there.
+    if type(error) in (errors.LocalEntryNotFoundError, ValueError) and isinstance(error.__cause__, Exception):
+        cause = error.__cause__
     status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
     if isinstance(cause, errors.GatedRepoError):
         return HubError(f"{what}: the repository is gated: ask for access on its page, then use that account's token")

@@ -1,0 +1,52 @@
+"""What the documentation tells to type works as it stands."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from zoo.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", *(f"docs/{name}.md" for name in ("quickstart", "loading", "fine-tuning", "publishing"))]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The fenced blocks of a language; of none for ``` alone."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [code for marked, code in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) if marked == language]
+
+
+@pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
+@pytest.mark.parametrize("page", PAGES)
+def test_python_runs_from_top_to_bottom(page: str, hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    code = "\n".join(blocks(page, "python"))
+    assert code
+    exec(compile(code, page, "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_options_exist(page: str) -> None:
+    lines = [line for block in blocks(page, "") for line in re.split(r"\n|\s{2,}", block) if line.startswith("zoo ")]
+    assert lines
+    for line in lines:
+        _, name, *words = line.split()
+        command = main.commands[name]
+        options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= options, line
+        assert isinstance(command, click.Command)
+
+
+def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
+    linked = set()
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path}: {target}"
+                linked.add((path.parent / target).resolve())
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.resolve() in linked, path
