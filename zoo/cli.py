@@ -10,7 +10,7 @@ import click
 
 from zoo import __version__, registry
 from zoo.errors import CheckpointNotFound, DGLImportError, ZooError
-from zoo.report import CHECKPOINT_HEADER, checkpoint_rows, number, published, spread
+from zoo.report import CHECKPOINT_HEADER, checkpoint_rows, difference, number, published, spread
 
 __all__ = ["main"]
 
@@ -149,20 +149,29 @@ def _scores(run: Any) -> str:
 
 
 @main.command()
-@click.argument("name")
+@click.argument("source")
 @click.argument("graph", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the new checkpoint.")
-@click.option("--epochs", default=100, show_default=True)
-@click.option("--lr", default=5e-3, show_default=True)
+@click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the new checkpoint.")
+@click.option("--epochs", default=100, show_default=True, help="Most epochs.")
+@click.option("--lr", default=5e-3, show_default=True, help="Learning rate.")
+@click.option("--weight-decay", default=5e-4, show_default=True, help="L2 penalty.")
+@click.option("--patience", default=50, show_default=True, help="Stop after so many epochs without progress.")
+@click.option("--layer-decay", default=1.0, show_default=True, help="Factor of --lr per layer away from the head.")
 @click.option("--freeze", is_flag=True, help="Train only the head and what starts untrained.")
+@click.option("--num-classes", type=int, help="Default: as many as the largest label asks for.")
+@click.option("--batch-size", type=int, help="Graphs per step, for sets of graphs. Default: all at once.")
+@click.option("--metric", type=click.Choice(registry.METRICS), help="Default: accuracy, for regression nmse.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-def finetune(name: str, graph: Path, out: Path, **options: Any) -> None:
-    """Trains a checkpoint further on a GRAPH of your own, which needs labels and masks."""
+def finetune(source: str, graph: Path, **options: Any) -> None:
+    """Trains a checkpoint further on a GRAPH of your own, which needs labels and masks.
+
+    SOURCE is a name of `zoo list`, hf://organisation/name, or a folder such as ./mine.
+    """
     from zoo import datasets
     from zoo.finetuning import finetune
 
-    run = finetune(name, datasets.read_graph(graph), folder=out, progress=True, **options)
-    click.echo(f"{_scores(run)}; written to {out}")
+    run = finetune(source, datasets.read_graph(graph), progress=True, **options)
+    click.echo(f"{_scores(run)}; written to {options['folder']}")
 
 
 _results = click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
@@ -192,11 +201,12 @@ def reproduce(name: str | None, **options: Any) -> None:
         rows.append([
             result.cell.name,
             spread(metric, result.mean, result.std, len(result.rows)),
+            difference(metric, result.difference),
             published(metric, result.cell.recipe.published),
             result.verdict,
             result.reason,
         ])
-    _table(["cell", "measured (n)", "published", "verdict", ""], rows)
+    _table(["cell", "measured (n)", "against baseline (n)", "published", "verdict", ""], rows)
     failures = [failure for result in results for failure in result.failures]
     for failure in failures:
         click.echo(f"zoo: {failure}", err=True)
