@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zoo import ops
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.nn.convs import CONVS, ChebConv, DirGCNConv, DirSAGEConv, GATConv, make_conv
@@ -162,6 +163,15 @@ def test_sparse_features_give_what_dense_ones_give(name: str, graph: Any) -> Non
         results.append([output, *torch.autograd.grad(output.square().sum(), list(conv.parameters()))])
     for dense, sparse in zip(*results, strict=True):
         torch.testing.assert_close(sparse, dense, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", CONVS)
+@pytest.mark.parametrize("block_size", [1, 3])
+def test_blocks_give_what_the_whole_graph_gives(name: str, block_size: int, graph: Any) -> None:
+    conv, x = randomised(make_conv(name, 5, 3)), torch.randn(graph.num_nodes(), 5, dtype=torch.float64)
+    with ops.in_blocks(block_size):
+        in_blocks = conv(graph, x)
+    assert torch.equal(in_blocks, conv(graph, x))
 
 
 @pytest.mark.parametrize("name", CONVS)

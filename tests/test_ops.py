@@ -124,6 +124,63 @@ def test_edge_functions_have_the_right_gradients(graph: Any, edges: Edges) -> No
     assert gradcheck(lambda scores: ops.edge_softmax(graph, scores), (rand(len(edges), 2, 1).requires_grad_(),))
 
 
+def attend(graph: Any, x: Tensor) -> Tensor:
+    """Sums with attention over each node's in-edges, which depend on both ends of every edge."""
+
+    def gather(graph: Any, receivers: slice) -> Tensor:
+        return ops.propagate(graph, x, ops.edge_softmax(graph, ops.edge_dot(graph, x, x[receivers])))
+
+    return ops.per_receiver(graph, gather)
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3, 100])
+def test_blocks_give_what_the_whole_graph_gives(graph: Any, block_size: int) -> None:
+    x = rand(graph.num_nodes(), 2, 3)
+    with ops.in_blocks(block_size):
+        in_blocks = attend(graph, x)
+    assert torch.equal(in_blocks, attend(graph, x))
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3, 100])
+def test_a_block_has_all_in_edges_of_its_nodes_and_no_more_edges_than_allowed(
+    graph: Any, edges: Edges, block_size: int
+) -> None:
+    nodes: list[int] = []
+
+    def compute(block: Any, receivers: slice) -> Tensor:
+        members = range(graph.num_nodes())[receivers]
+        nodes.extend(members)
+        src, dst = block.edges()
+        found = [(source, members[target]) for source, target in zip(src.tolist(), dst.tolist(), strict=True)]
+        assert sorted(found) == sorted(edge for edge in edges if edge[1] in members)
+        assert block.num_edges() <= block_size or len(members) == 1
+        return torch.zeros(len(members))
+
+    with ops.in_blocks(block_size):
+        ops.per_receiver(graph, compute)
+    assert nodes == list(range(graph.num_nodes()))
+
+
+def test_there_are_blocks_only_where_they_are_asked_for() -> None:
+    graph, met = dgl.graph(([0, 1], [1, 2]), num_nodes=3), []
+
+    def compute(block: Any, receivers: slice) -> Tensor:
+        met.append(block.num_edges())
+        return torch.zeros(block.num_dst_nodes())
+
+    ops.per_receiver(graph, compute)
+    with pytest.raises(KeyError), ops.in_blocks(1):
+        ops.per_receiver(graph, compute)
+        raise KeyError
+    ops.per_receiver(graph, compute)
+    assert met == [2, 1, 1, 2]
+
+
+def test_no_gradients_are_recorded_in_blocks(graph: Any) -> None:
+    with ops.in_blocks(1):
+        assert not attend(graph, rand(graph.num_nodes(), 1, 2).requires_grad_()).requires_grad
+
+
 @pytest.mark.parametrize("reducer", ["sum", "mean", "max"])
 @pytest.mark.parametrize("sizes", [[3], [2, 1, 4]])
 @pytest.mark.parametrize("idtype", [torch.int32, torch.int64])

@@ -115,12 +115,20 @@ class GATConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
+        output = self._attend(graph, feat)
+        return (output.mean(1) if self.merge == "mean" else output.flatten(1)) + self.bias
+
+    def _attend(self, graph: Graph, feat: Features) -> Tensor:
+        """Σ_j α_ij W x_j, (N, heads, out_feats)."""
         values = self.linear(feat).view(-1, self.heads, self.out_feats)
         src, dst = ((values * vector).sum(-1, keepdim=True) for vector in (self.attention_src, self.attention_dst))
-        scores = nn.functional.leaky_relu(ops.edge_add(graph, src, dst), self.negative_slope)
-        attention = self.attention_dropout(ops.edge_softmax(graph, scores))
-        output = ops.propagate(graph, self.value_dropout(values), attention)
-        return (output.mean(1) if self.merge == "mean" else output.flatten(1)) + self.bias
+
+        def gather(graph: Graph, receivers: slice) -> Tensor:
+            scores = nn.functional.leaky_relu(ops.edge_add(graph, src, dst[receivers]), self.negative_slope)
+            attention = self.attention_dropout(ops.edge_softmax(graph, scores))
+            return ops.propagate(graph, self.value_dropout(values), attention)
+
+        return ops.per_receiver(graph, gather)
 
 
 class TransformerConv(nn.Module):
@@ -138,10 +146,17 @@ class TransformerConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
+        return self._attend(graph, feat) + self.root(feat)
+
+    def _attend(self, graph: Graph, feat: Features) -> Tensor:
+        """Σ_j α_ij v_j, (N, out_feats)."""
         query, key, value = (layer(feat).unsqueeze(1) for layer in (self.query, self.key, self.value))
-        scores = ops.edge_dot(graph, key, query * query.shape[-1] ** -0.5)
-        messages = ops.propagate(graph, value, ops.edge_softmax(graph, scores))
-        return messages.squeeze(1) + self.root(feat)
+
+        def gather(graph: Graph, receivers: slice) -> Tensor:
+            scores = ops.edge_dot(graph, key, query[receivers] * query.shape[-1] ** -0.5)
+            return ops.propagate(graph, value, ops.edge_softmax(graph, scores))
+
+        return ops.per_receiver(graph, gather).squeeze(1)
 
 
 class ChebConv(nn.Module):
@@ -164,11 +179,13 @@ class ChebConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        first, *others = (term(feat) for term in self.terms)
-        after = after_next = torch.zeros_like(first)
-        for term in reversed(others):
-            after, after_next = term - 2 * ops.propagate_gcn(graph, after) - after_next, after
-        return first - ops.propagate_gcn(graph, after) - after_next + self.bias
+        terms = [term(feat) for term in self.terms]
+        if len(terms) == 1:
+            return terms[0] + self.bias
+        after, after_next = terms.pop(), 0
+        while len(terms) > 1:
+            after, after_next = terms.pop() - 2 * ops.propagate_gcn(graph, after) - after_next, after
+        return terms.pop() - ops.propagate_gcn(graph, after) - after_next + self.bias
 
 
 class DirGCNConv(nn.Module):
