@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,19 +39,17 @@ def push(source: str | Path | ZooModel, to: str, **options: Any) -> str:
         RegistryError: The registry cannot be written; nothing was uploaded then.
     """
     if isinstance(source, ZooModel):
-        with tempfile.TemporaryDirectory() as temporary:
-            source.save_pretrained(temporary)
-            return _upload(_repository(to, None), source, Path(temporary), **options)
+        return _upload(_repository(to, None), source, weights.files(source), **options)
     if weights.is_path(source):
         folder = Path(source).expanduser()
         model = weights.load_folder(folder)
         repo_id = _repository(to, folder.resolve().name)
-        return _upload(repo_id, model, folder, result=_read_result(folder), **options)
+        return _upload(repo_id, model, _read(folder), result=_read_result(folder), **options)
     entry = registry.info(str(source))
     _check_writable(resource(REGISTRY))
-    folder = weights.pull(entry.name)
     repo_id = _repository(to, entry.name)
-    pushed = _upload(repo_id, weights.load(entry.name), folder, entry=entry, **options)
+    folder, expected = weights.locate(entry.name)
+    pushed = _upload(repo_id, weights.load_folder(folder, expected=expected), _read(folder), entry=entry, **options)
     _, commit = hub.parse(pushed)
     with locked(resource(REGISTRY)):
         entries = registry.read()
@@ -81,13 +78,12 @@ def push_all(organisation: str, **options: Any) -> Iterator[tuple[str, str]]:
 def _upload(
     repo_id: str,
     model: ZooModel,
-    folder: Path,
+    files: dict[str, bytes],
     *,
     entry: Checkpoint | None = None,
     result: dict[str, Any] | None = None,
     **options: Any,
 ) -> str:
-    files = {file: (folder / file).read_bytes() for file in hub.FILES}
     readme = card(model, repo_id, entry=entry, result=result).encode()
     return hub.address(repo_id, hub.upload({**files, "README.md": readme}, repo_id, **options))
 
@@ -97,6 +93,10 @@ def _repository(to: str, name: str | None) -> str:
     if registry.REPOSITORY.fullmatch(repo_id) is None:
         raise CheckpointNotFound(f"{repo_id!r} cannot be a repository: expected organisation/name")
     return repo_id
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {file: (folder / file).read_bytes() for file in hub.FILES}
 
 
 def _check_writable(path: Path) -> None:

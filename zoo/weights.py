@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zoo import hub, models, registry
-from zoo._files import resource, write_bytes, write_text
+from zoo._files import resource, write_bytes
 from zoo.errors import CheckpointError, CheckpointNotFound, ConfigError, IntegrityError, ZooError
 from zoo.model import LoadReport, ZooModel
 from zoo.registry import Checkpoint, Weights
@@ -26,6 +26,7 @@ __all__ = [
     "CONFIG",
     "WEIGHTS",
     "digest",
+    "files",
     "fill",
     "is_path",
     "load",
@@ -58,10 +59,15 @@ def digest(model: ZooModel) -> str:
     return sha256(serialize(model))
 
 
+def files(model: ZooModel) -> dict[str, bytes]:
+    """A model's two files, content by name."""
+    return {WEIGHTS: serialize(model), CONFIG: (json.dumps(model.config, indent=2) + "\n").encode()}
+
+
 def write(model: ZooModel, folder: Path) -> None:
-    """Writes a model's weights and config, each file whole or not at all."""
-    write_bytes(folder / WEIGHTS, serialize(model))
-    write_text(folder / CONFIG, json.dumps(model.config, indent=2) + "\n")
+    """Writes a model's files into a folder, each whole or not at all."""
+    for name, content in files(model).items():
+        write_bytes(folder / name, content)
 
 
 def load(
