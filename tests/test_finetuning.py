@@ -1,15 +1,18 @@
 """A checkpoint goes on learning on another graph."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import zoo
 from zoo.errors import CheckpointNotFound, ConfigError, GraphError, RecipeError
+from zoo.model import ZooModel
 from zoo.training import loop
 from zoo.training.loaders import describe, make_loader
-from zoo.training.recipe import Protocol, TrainingSpec
+from zoo.training.recipe import Protocol, Recipe, TrainingSpec, find_settings, merge, parse
+from zoo.training.transfer import start
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 
@@ -32,6 +35,115 @@ def test_a_checkpoint_with_other_widths_learns_digits(digits: object, tmp_path: 
 def test_starting_from_a_checkpoint_beats_starting_from_nothing(digits: object) -> None:
     assert zoo.finetune("cna-gcn-digits", digits, epochs=1, lr=1e-4).test > 95
     assert zoo.finetune("gcn-csbm", digits, epochs=1, lr=1e-4).test < 50
+
+
+def test_a_wide_checkpoint_of_another_graph_learns_digits(digits: object) -> None:
+    run = zoo.finetune("cna-gcn-cora", digits, epochs=30, lr=0.02)
+    assert run.test > 60  # of ten classes
+
+
+def test_a_folder_and_a_model_start_like_the_name(digits: object, tmp_path: Path) -> None:
+    model = zoo.load("gcn-csbm")
+    model.save_pretrained(tmp_path / "mine")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    sources = ["gcn-csbm", tmp_path / "mine", str(tmp_path / "mine"), model]
+    runs = [zoo.finetune(source, digits, epochs=2) for source in sources]  # type: ignore[arg-type]
+    for run in runs[1:]:
+        for name, tensor in runs[0].model.state_dict().items():
+            assert torch.equal(run.model.state_dict()[name], tensor)
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_other_starting_weights_are_another_run(digits: object, tmp_path: Path) -> None:
+    model = zoo.load("gcn-csbm")
+    zoo.finetune(model, digits, epochs=2, folder=tmp_path)
+    zoo.finetune("gcn-csbm", digits, epochs=2, folder=tmp_path)  # the same weights: the finished run is read back
+    with torch.no_grad():
+        model.convs[0].bias.add_(1)  # type: ignore[index, union-attr, operator]
+    with pytest.raises(RecipeError, match=r"belongs to another run \(sha256: "):
+        zoo.finetune(model, digits, epochs=2, folder=tmp_path)
+
+
+def rates(model: ZooModel, training: TrainingSpec) -> dict[str, float]:
+    """The learning rate of every trained parameter."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = loop._parameter_groups(model, training)
+    return {names[id(parameter)]: group["lr"] for group in groups for parameter in group["params"]}
+
+
+@pytest.mark.parametrize(
+    ("in_feats", "freeze", "powers"),
+    [
+        (8, False, {"convs.0": 3, "convs.1": 2, "convs.2": 1, "head": 0}),
+        (9, False, {"convs.0": 0, "convs.1": 2, "convs.2": 1, "head": 0}),  # the first layer is new
+        (9, True, {"convs.0": 0, "head": 0}),
+    ],
+)
+def test_layer_decay_gives_each_layer_its_rate(in_feats: int, freeze: bool, powers: dict[str, int]) -> None:
+    source = zoo.models.create("gcn", {"in_feats": 8, "num_classes": 2, "num_layers": 4})
+    model, training = start(
+        source, in_feats, 3, TrainingSpec(epochs=1, lr=0.1), freeze=freeze, layer_decay=0.5
+    )
+    found = rates(model, training)
+    kept = {"convs.0.bias": 0.1 * 0.5**3} if in_feats != 8 and not freeze else {}
+    expected = {
+        name: 0.1 * 0.5 ** powers[layer]
+        for name, _ in model.named_parameters()
+        if (layer := ".".join(name.split(".")[: 2 if name.startswith("convs") else 1])) in powers
+    }
+    if freeze:
+        del expected["convs.0.bias"]
+    assert found == pytest.approx(expected | kept)
+
+
+def test_what_has_no_number_learns_as_the_first_layer() -> None:
+    source = zoo.models.create("cna", {"in_feats": 8, "num_classes": 2, "num_layers": 3, "linear_ends": True})
+    found = rates(*start(source, 8, 2, TrainingSpec(epochs=1, lr=1.0), layer_decay=0.5))
+    assert found["encoder.weight"] == found["convs.0.linear.weight"] == 0.5**3
+    assert found["activations.2.activate.numerator"] == 0.5
+    assert found["head.linear.weight"] == 1.0
+
+
+def test_layer_decay_of_one_changes_no_bit(digits: object) -> None:
+    plain, decayed = (zoo.finetune("gcn-csbm", digits, epochs=3, **how) for how in ({}, {"layer_decay": 1}))  # type: ignore[arg-type]
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(decayed.model.state_dict()[name], tensor)
+
+
+PRETRAINED = {
+    "name": "mine",
+    "data": {"name": "digits", "split": "few-5-30", "align": "csbm"},
+    "training": {"epochs": 5, "lr": 0.01, "weight_decay": 5e-4, "patience": 50},
+    "pretrained": {"checkpoint": "gcn-csbm"},
+}
+
+
+def pretrained(**overrides: Any) -> Recipe:
+    return parse(merge(find_settings("gcn-csbm"), PRETRAINED, overrides), "mine")
+
+
+@pytest.mark.parametrize("how", [{}, {"freeze": True}, {"layer_decay": 0.3}])
+def test_a_recipe_with_a_checkpoint_gives_the_same_bits_as_finetune(how: dict[str, Any]) -> None:
+    data = zoo.datasets.load("digits", split="few-5-30", seed=3, align="csbm")
+    by_hand = zoo.finetune("gcn-csbm", data, epochs=5, lr=0.01, seed=3, **how)
+    by_recipe = zoo.train(pretrained(pretrained=how), 3)
+    assert (by_recipe.val, by_recipe.test, by_recipe.epoch) == (by_hand.val, by_hand.test, by_hand.epoch)
+    for name, tensor in by_hand.model.state_dict().items():
+        assert torch.equal(by_recipe.model.state_dict()[name], tensor)
+    assert all(parameter.requires_grad for parameter in by_recipe.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model": {"hidden": 8}}, "mine: model.hidden: is 8, but checkpoint 'gcn-csbm' was made with 16"),
+        ({"data": {"transforms": []}}, r"mine: data.transforms: is \[\], but .* made with \['add_self_loop'\]"),
+        ({"method": "sage"}, "mine: method: is 'sage', but checkpoint 'gcn-csbm' was made with 'gcn'"),
+    ],
+)
+def test_a_recipe_of_another_model_than_its_checkpoint_is_refused(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        zoo.train(pretrained(**overrides), 0)
 
 
 def test_freezing_trains_the_head_and_what_is_new_only(digits: object) -> None:
@@ -108,6 +220,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(digits: object, tmp_path: Pa
 def test_bad_arguments_are_clear_errors(digits: object) -> None:
     with pytest.raises(CheckpointNotFound, match="no checkpoint 'gcn-none'"):
         zoo.finetune("gcn-none", digits)
+    for value in (0, 1.5, float("nan"), "1", True):
+        with pytest.raises(RecipeError, match="fine-tuning: layer_decay: must be a number above 0, at most 1"):
+            zoo.finetune("gcn-csbm", digits, layer_decay=value)  # type: ignore[arg-type]
     impossible = [("epochs", 0), ("epochs", 2.5), ("patience", 0), ("lr", float("nan")), ("weight_decay", -1.0)]
     for option, value in impossible:
         with pytest.raises(RecipeError, match=f"fine-tuning: training.{option}: must be"):

@@ -1,12 +1,13 @@
 """Every recipe and table that comes with the zoo, and what a wrong one is told."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zoo import datasets, models, reproduction
+from zoo import datasets, models, registry, reproduction
 from zoo.datasets import transforms
 from zoo.errors import RecipeError, RecipeNotFound
 from zoo.training import recipe as recipes
@@ -109,6 +110,15 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("data.split", "random-a-b-c", "data.split: data set 'digits' has no split 'random-a-b-c'"),
         ("data.split", "random-60-20-10", "data.split: 'random-60-20-10' is not a split"),
         ("data.split", "random-60-40-0", "data.split: split 'random-60-40-0' leaves a part empty"),
+        ("data.split", "few-5", "data.split: data set 'digits' has no split 'few-5'"),
+        ("data.split", "few-5-0", "data.split: split 'few-5-0' leaves a part empty"),
+        ("data.align", "digist", "data.align: there is no data set 'digist': did you mean digits"),
+        ("pretrained", {}, "pretrained.checkpoint: is missing"),
+        ("pretrained", {"checkpoint": "gcn-csmb"}, "pretrained.checkpoint: no checkpoint 'gcn-csmb': did you mean gcn"),
+        ("pretrained", {"checkpoint": "gcn-csbm", "frozen": True}, "unknown key 'pretrained.frozen'"),
+        ("pretrained", {"checkpoint": "gcn-csbm", "freeze": 1}, "pretrained.freeze: must be of type bool, not int"),
+        ("pretrained", {"checkpoint": "gcn-csbm", "layer_decay": 0.0}, "pretrained.layer_decay: must be a number"),
+        ("pretrained", {"checkpoint": "gcn-csbm", "layer_decay": 1.5}, "pretrained.layer_decay: must be a number"),
         ("data.transforms", ["reverse"], "data.transforms: unknown transform 'reverse'"),
         ("protocol.metric", "nmse", "protocol.metric: digits is for node-classification"),
         ("model.readout", "mean", "model.readout: digits is for node-classification: leave it out"),
@@ -158,6 +168,8 @@ def test_an_unknown_recipe_is_told_the_nearest() -> None:
         ("model.hidden", 8),
         ("protocol.select", "last"),
         ("training.groups", [{"parameters": "convs.*", "lr": 0.1}]),
+        ("data.align", "csbm"),
+        ("pretrained", {"checkpoint": "gcn-csbm"}),
     ],
 )
 def test_whatever_decides_a_runs_bits_changes_the_digest(path: str, value: Any) -> None:
@@ -169,6 +181,27 @@ def test_whatever_decides_a_runs_bits_changes_the_digest(path: str, value: Any) 
 )
 def test_what_does_not_decide_them_leaves_it(path: str, value: Any) -> None:
     assert recipes.parse(changed(path, value), "").digest() == recipes.parse(SETTINGS, "").digest()
+
+
+def test_groups_and_layer_decay_would_set_the_same_rates() -> None:
+    settings = changed("training.groups", [{"parameters": "convs.*", "lr": 0.1}])
+    settings["pretrained"] = {"checkpoint": "gcn-csbm", "layer_decay": 0.5}
+    with pytest.raises(RecipeError, match=r"pretrained.layer_decay: .* leave out training.groups"):
+        recipes.parse(settings, "mine.toml")
+
+
+def test_other_weights_under_the_same_name_change_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipes.parse(changed("pretrained", {"checkpoint": "gcn-csbm"}), "")
+    before, entry = recipe.digest(), registry.info("gcn-csbm")
+    other = dataclasses.replace(entry, weights=registry.Weights("0" * 64, entry.weights.bytes))
+    monkeypatch.setattr(registry, "info", lambda name: other)
+    assert recipe.digest() != before
+
+
+def test_digests_of_old_recipes_stay() -> None:
+    """Their results are kept by them."""
+    assert recipes.find("gcn-csbm").digest() == "0ac42fc6383471a8"
+    assert recipes.find("gat-pubmed").digest() == "7f2261c18c7fc992"
 
 
 def test_merge_lets_the_later_table_win() -> None:

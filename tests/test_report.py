@@ -7,7 +7,17 @@ import pytest
 
 from zoo import registry
 from zoo.errors import ZooError
-from zoo.report import BEGIN, END, checkpoint_table, markdown_table, spread, write_pages
+from zoo.report import (
+    BEGIN,
+    END,
+    checkpoint_table,
+    difference,
+    markdown_table,
+    spread,
+    table_page,
+    write_pages,
+)
+from zoo.reproduction import Cell, CellResult, Difference, Table, find_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,6 +61,30 @@ def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path) -> None:
 )
 def test_spread(arguments: tuple[Any, ...], text: str) -> None:
     assert spread(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (Difference(1.234, 0.5, 10), "+1.23 ± 0.50 (10)"),
+        (Difference(-0.04, 0.011, 3), "−0.04 ± 0.01 (3)"),
+    ],
+)
+def test_difference(value: Difference | None, text: str) -> None:
+    assert difference("accuracy", value) == text
+
+
+def test_a_page_of_a_table_with_a_baseline_has_the_differences() -> None:
+    recipe = find_table("gcn-csbm").cells[0].recipe
+    cells = tuple(Cell(row, "csbm", recipe) for row in ("old", "new"))
+    results = [
+        CellResult(cell, (), 80.0, 1.0, "no published value", difference=change)
+        for cell, change in zip(cells, (None, Difference(1.0, 0.5, 10)), strict=True)
+    ]
+    page = table_page(Table("mine", "Mine", cells, "old"), results)
+    assert "against old (n)" in page and "+1.00 ± 0.50 (10)" in page and "paired t-test" in page
+    assert "against" not in table_page(Table("mine", "Mine", cells), results)
 
 
 def test_a_missing_readme_is_one_clear_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from scipy import stats
 
 from zoo import reproduction
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
@@ -218,6 +219,7 @@ def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
         ("[column.deep]", "[column.depe]", "overrides for column depe"),
         ('"gcn/deep"', '"gat/deep"', "overrides for cell gat/deep"),
         ("num_layers = 4", "in_feats = 4", "model.in_feats"),
+        ('columns =', 'baseline = "gat"\ncolumns =', "baseline 'gat' is none of the rows gcn"),
         ("training.epochs = 7", "training.epochs = 0", "gcn/deep: training.epochs: must be at least 1"),
     ],
 )
@@ -235,6 +237,42 @@ def test_cells_can_be_chosen(tables: Path, tmp_path: Path) -> None:
     assert math.isfinite(result.mean or math.nan)
     with pytest.raises(RecipeNotFound, match="has no cell like 'deeep': gcn/shallow, gcn/deep"):
         reproduce("depth", cells="deeep")
+
+
+BASELINE = """
+title = "Width"
+base = "gcn-csbm"
+rows = ["narrow", "wide"]
+columns = ["csbm", "shorter"]
+baseline = "narrow"
+[row.narrow.model]
+hidden = 2
+[column.shorter.training]
+epochs = 30
+"""
+
+
+def test_rows_are_compared_with_the_baseline_seed_by_seed(tables: Path, tmp_path: Path) -> None:
+    (tables / "width.toml").write_text(BASELINE)
+    folders = {"results": tmp_path / "r", "runs": tmp_path / "r"}
+    narrow, _, wide, shorter = reproduce("width", seeds=4, **folders)
+    assert narrow.difference is None
+    pairs = zip(wide.rows, narrow.rows, strict=True)
+    test = stats.ttest_rel([row.test for row in wide.rows], [row.test for row in narrow.rows])
+    low, high = test.confidence_interval(0.95)
+    assert wide.difference is not None and shorter.difference is not None
+    assert wide.difference.mean == pytest.approx(sum(one.test - other.test for one, other in pairs) / 4)
+    assert wide.difference.mean - wide.difference.margin == pytest.approx(low)
+    assert wide.difference.mean + wide.difference.margin == pytest.approx(high)
+    assert wide.difference.n == 4
+    (alone,) = reproduce("width", cells="wide/csbm", seeds=5, **folders)
+    assert alone.difference == wide.difference, "the fifth seed has no partner"
+
+
+def test_one_pair_is_no_comparison(tables: Path, tmp_path: Path) -> None:
+    (tables / "width.toml").write_text(BASELINE)
+    results = reproduce("width", cells="csbm", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
+    assert [result.difference for result in results] == [None, None]
 
 
 def test_an_unknown_table_is_told_the_nearest() -> None:

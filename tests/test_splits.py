@@ -61,6 +61,27 @@ def test_index_takes_the_first_and_the_last() -> None:
     assert masks.train[:2166].all() and masks.val[2166:2438].all() and masks.test[2438:].all()
 
 
+def test_few_takes_the_same_number_of_every_class() -> None:
+    labels = LABELS[LABELS < 3]
+    masks = splits.draw("few-3-7", labels, 0)
+    assert [torch.bincount(labels[mask], minlength=3).tolist() for mask in masks] == [[3] * 3, [7] * 3, [40, 15, 0]]
+    assert torch.stack(masks).sum(dim=0).eq(1).all()
+    assert splits.varies_with_seed("few-3-7") and not equal(masks, splits.draw("few-3-7", labels, 1))
+
+
+def test_few_of_a_class_with_fewer_is_an_error() -> None:
+    with pytest.raises(GraphError, match="'few-4-7' needs 11 items of every class, but class 2 has 10"):
+        splits.draw("few-4-7", LABELS[LABELS < 3], 0)
+
+
+def test_few_of_a_node_level_and_a_graph_level_set() -> None:
+    graph = datasets.load("digits", split="few-5-30", seed=1)
+    assert torch.bincount(graph.ndata["label"][graph.ndata["train_mask"]]).tolist() == [5] * 10
+    assert torch.bincount(graph.ndata["label"][graph.ndata["val_mask"]]).tolist() == [30] * 10
+    masks = splits.masks(datasets.info("ptc"), "few-20-100", 0, torch.arange(344) % 2)
+    assert sizes(masks) == (40, 200, 104)
+
+
 @pytest.mark.parametrize(
     "name", ["random-60-20-30", "class-0-50-50", "index-80-20", "stratified-60-20-20", "random", "random-a-b-c", ""]
 )
@@ -73,9 +94,13 @@ def test_draws_are_the_same_on_every_machine() -> None:
     labels = torch.arange(100) % 3
     digests = {
         name: hashlib.sha256(torch.stack(splits.draw(name, labels, 0)).numpy().tobytes()).hexdigest()[:16]
-        for name in ("random-60-20-20", "class-60-20-20")
+        for name in ("random-60-20-20", "class-60-20-20", "few-5-10")
     }
-    assert digests == {"random-60-20-20": "f1fccc546ed16bc6", "class-60-20-20": "6fb196f428185c04"}
+    assert digests == {
+        "random-60-20-20": "f1fccc546ed16bc6",
+        "class-60-20-20": "6fb196f428185c04",
+        "few-5-10": "d6599bef39b79152",
+    }
 
 
 @pytest.mark.parametrize(
@@ -88,7 +113,15 @@ def test_varies_with_seed(name: str, varies: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "split"), [("digits", "public"), ("digits", "given"), ("csbm", "tu-10fold"), ("digits", "60-20-20")]
+    ("name", "split"),
+    [
+        ("digits", "public"),
+        ("digits", "given"),
+        ("csbm", "tu-10fold"),
+        ("digits", "60-20-20"),
+        ("digits", "few-k-v"),
+        ("digits", "few-5"),
+    ],
 )
 def test_a_split_that_the_set_lacks(name: str, split: str) -> None:
     with pytest.raises(GraphError, match=f"data set '{name}' has no split '{split}'; it has random-a-b-c, class-a-b-c"):
