@@ -59,7 +59,7 @@ def test_other_starting_weights_are_another_run(digits: object, tmp_path: Path) 
     zoo.finetune(model, digits, epochs=2, folder=tmp_path)
     zoo.finetune("gcn-csbm", digits, epochs=2, folder=tmp_path)  # the same weights: the finished run is read back
     with torch.no_grad():
-        model.convs[0].bias.add_(1)  # type: ignore[index, union-attr, operator]
+        model.convs[0].bias.add_(1)  # type: ignore[index, union-attr]
     with pytest.raises(RecipeError, match=r"belongs to another run \(sha256: "):
         zoo.finetune(model, digits, epochs=2, folder=tmp_path)
 

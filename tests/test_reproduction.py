@@ -254,8 +254,7 @@ epochs = 30
 
 def test_rows_are_compared_with_the_baseline_seed_by_seed(tables: Path, tmp_path: Path) -> None:
     (tables / "width.toml").write_text(BASELINE)
-    folders = {"results": tmp_path / "r", "runs": tmp_path / "r"}
-    narrow, _, wide, shorter = reproduce("width", seeds=4, **folders)
+    narrow, _, wide, shorter = reproduce("width", seeds=4, results=tmp_path / "r", runs=tmp_path / "r")
     assert narrow.difference is None
     pairs = zip(wide.rows, narrow.rows, strict=True)
     test = stats.ttest_rel([row.test for row in wide.rows], [row.test for row in narrow.rows])
@@ -265,7 +264,7 @@ def test_rows_are_compared_with_the_baseline_seed_by_seed(tables: Path, tmp_path
     assert wide.difference.mean - wide.difference.margin == pytest.approx(low)
     assert wide.difference.mean + wide.difference.margin == pytest.approx(high)
     assert wide.difference.n == 4
-    (alone,) = reproduce("width", cells="wide/csbm", seeds=5, **folders)
+    (alone,) = reproduce("width", cells="wide/csbm", seeds=5, results=tmp_path / "r", runs=tmp_path / "r")
     assert alone.difference == wide.difference, "the fifth seed has no partner"
 
 
