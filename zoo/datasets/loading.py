@@ -17,7 +17,7 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
 
     Args:
         name: One of `list_datasets()`.
-        split: One of `info(name).splits`, percentages filled in; default: `info(name).default_split`.
+        split: One of `info(name).splits`, numbers filled in; default: `info(name).default_split`.
         seed: Picks or draws the split where it varies, see `zoo.datasets.splits`; for `csbm` it draws the graph too.
         align: Another data set, in whose columns the features are put, so that a model which was trained on it can
             read them: by word or only by frequency, see `zoo.datasets.alignment`. Default: as they are.
@@ -36,7 +36,7 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
     Raises:
         DatasetNotFound: No such name, or the files are neither at hand nor to be fetched.
         IntegrityError: A file is not the one that its origin published.
-        GraphError: The data set has no such split.
+        GraphError: The data set has no such split, or too few items for it.
     """
     about = info(name)
     split = about.default_split if split is None else split

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from zoo.datasets.gnn_benchmark import csr_matrix
 from zoo.datasets.graphs import MASKS, Array, check_graph, from_arrays
 from zoo.errors import GraphError
 
-__all__ = ["read_graph"]
+__all__ = ["read_graph", "read_named_graph"]
 
 _PARTS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
+_NOT_FEATURES = ("id", "label", "split")  # columns of nodes.csv
 
 
 def read_graph(path: str | Path, undirected: bool = True) -> Any:
@@ -47,16 +50,22 @@ def read_graph(path: str | Path, undirected: bool = True) -> Any:
     Raises:
         GraphError: The file is missing, broken, or does not describe a graph; the message names it.
     """
+    return read_named_graph(path, undirected)[0]
+
+
+def read_named_graph(path: str | Path, undirected: bool = True) -> tuple[Any, list[str] | None]:
+    """What `read_graph` reads, and what the file calls the nodes: the column `id` of nodes.csv, None without one."""
     path = Path(path)
     if not path.exists():
         raise GraphError(f"{path}: there is no such file or folder")
     try:
         if path.is_dir():
-            return from_arrays(**_folder(path), undirected=undirected)
+            arguments, names = _folder(path)
+            return from_arrays(**arguments, undirected=undirected), names
         if path.suffix == ".npz":
-            return from_arrays(**_npz(path), undirected=undirected)
+            return from_arrays(**_npz(path), undirected=undirected), None
         if path.suffix == ".bin":
-            return _bin(path)
+            return _bin(path), None
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from error
     raise GraphError(f"{path}: expected an .npz or .bin file, or a folder with nodes.csv and edges.csv")
@@ -121,28 +130,57 @@ def _restored(name: str, values: Tensor) -> Tensor:
     return values.bool() if name in MASKS and values.dtype == torch.uint8 else values
 
 
-def _folder(path: Path) -> dict[str, Any]:
-    """The arguments of `from_arrays`."""
-    nodes, edges = _table(path / "nodes.csv"), _table(path / "edges.csv")
-    if missing := {"src", "dst"} - edges.keys():
-        raise GraphError(f"edges.csv has no column {' and '.join(sorted(missing))}")
-    num_nodes = len(next(iter(nodes.values()), []))
-    names = nodes.pop("id", [str(number) for number in range(num_nodes)])
+def _folder(path: Path) -> tuple[dict[str, Any], list[str] | None]:
+    """The arguments of `from_arrays`, and the nodes' names if they have any."""
+    table = _table(path / "nodes.csv")
+    feat, nodes = _features(table)
+    names = nodes.get("id")
+    arguments: dict[str, Any] = {"edges": _edges(path / "edges.csv", len(feat), names), "feat": feat}
+    if "label" in nodes:
+        arguments["label"] = _labels(nodes["label"], nodes.get("split"))
+    if "split" in nodes:
+        arguments |= _masks(nodes["split"])
+    return arguments, names
+
+
+def _features(table: Iterator[list[str]]) -> tuple[Array, dict[str, list[str]]]:
+    """From the rows of nodes.csv, header first: the features as one matrix, the other columns as they are written."""
+    header = next(table)
+    others: dict[str, list[str]] = {name: [] for name in header if name in _NOT_FEATURES}
+    numeric = [place for place, name in enumerate(header) if name not in others]
+    if not numeric:
+        raise GraphError("nodes.csv has no feature columns")
+    values = array("d")
+    for row in table:
+        for name, column in others.items():
+            column.append(row[header.index(name)])
+        try:
+            values.extend([float(row[place]) for place in numeric])
+        except ValueError:
+            for place in numeric:
+                _numbers(header[place], [row[place]])
+    return np.frombuffer(values).reshape(-1, len(numeric)), others
+
+
+def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, Array]:
+    """Sources and destinations as node numbers."""
+    names = [str(number) for number in range(num_nodes)] if names is None else names
     numbers = {name: number for number, name in enumerate(names)}
     if len(numbers) != num_nodes:
         raise GraphError("nodes.csv names a node twice in its column id")
-    if unknown := [end for end in (*edges["src"], *edges["dst"]) if end not in numbers]:
-        raise GraphError(f"edges.csv names node {unknown[0]!r}, which nodes.csv does not have")
-    ends = [np.array([numbers[end] for end in edges[side]], dtype=np.int64) for side in ("src", "dst")]
-    arguments: dict[str, Any] = {"edges": (ends[0], ends[1])}
-    if "label" in nodes:
-        arguments["label"] = _labels(nodes.pop("label"), nodes.get("split"))
-    if "split" in nodes:
-        arguments |= _masks(nodes.pop("split"))
-    if not nodes:
-        raise GraphError("nodes.csv has no feature columns")
-    arguments["feat"] = np.stack([_numbers(name, column) for name, column in nodes.items()], axis=1)
-    return arguments
+    table = _table(path)
+    header = next(table)
+    if missing := {"src", "dst"} - set(header):
+        raise GraphError(f"edges.csv has no column {' and '.join(sorted(missing))}")
+    src, dst = header.index("src"), header.index("dst")
+    ends = array("q")
+    try:
+        for row in table:
+            ends.extend((numbers[row[src]], numbers[row[dst]]))
+    except KeyError as error:
+        raise GraphError(f"edges.csv names node {error}, which nodes.csv does not have") from error
+    pairs = np.frombuffer(ends, dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _labels(column: list[str], split: list[str] | None) -> Array:
@@ -156,19 +194,23 @@ def _labels(column: list[str], split: list[str] | None) -> Array:
     return labels.astype(np.int64) if classes else labels
 
 
-def _table(path: Path) -> dict[str, list[str]]:
-    """Columns of a CSV file by name."""
+def _table(path: Path) -> Iterator[list[str]]:
+    """The rows of a CSV file, the column names first; a large file is never in memory as a whole."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+            rows = ([cell.strip() for cell in row] for row in csv.reader(file) if row)
+            header = next(rows, None)
+            if header is None:
+                raise GraphError(f"{path.name} cannot be read as CSV (it is empty)")
+            if len(set(header)) < len(header):
+                raise GraphError(f"{path.name} names a column twice: {', '.join(header)}")
+            yield header
+            for number, row in enumerate(rows, start=2):
+                if len(row) != len(header):
+                    raise GraphError(f"{path.name}, line {number}: {len(row)} cells for {len(header)} columns")
+                yield row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GraphError(f"{path.name} cannot be read as CSV ({error})") from error
-    if len(set(header)) < len(header):
-        raise GraphError(f"{path.name} names a column twice: {', '.join(header)}")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise GraphError(f"{path.name}, line {number}: {len(row)} cells for {len(header)} columns")
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
 def _numbers(name: str, column: list[str]) -> Array:

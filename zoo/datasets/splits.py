@@ -63,7 +63,7 @@ def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:
 
     Args:
         info: The data set.
-        name: One of `info.splits`, percentages filled in.
+        name: One of `info.splits`, numbers filled in.
         seed: Picks or draws the split, where `varies_with_seed(name)`.
         labels: Labels of all nodes or graphs, shape (n,).
 
@@ -126,16 +126,8 @@ def draw(name: str, labels: Tensor, seed: int) -> Masks:
     """
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
-    if _FEW.fullmatch(name):
-        train, val = _few(name)
-        order, rank, size = _shuffled_classes(labels, generator)
-        if (size < train + val).any():
-            short = labels[order][size < train + val]
-            raise GraphError(
-                f"split {name!r} needs {train + val} items of every class, but class {int(short[0])} has "
-                f"{int((labels == short[0]).sum())}"
-            )
-        return _as_masks(order, rank, train, train + val)
+    if _family(name) == "few-k-v":
+        return _draw_few(name, labels, generator)
     family, train, val, test = _shares(name)
     if family == "index":
         return _as_masks(torch.arange(n), torch.arange(n), n * train // 100, n - n * test // 100)
@@ -145,6 +137,16 @@ def draw(name: str, labels: Tensor, seed: int) -> Masks:
     order, rank, size = _shuffled_classes(labels, generator)
     first = size * train // 100
     return _as_masks(order, rank, first, first + size * val // 100)
+
+
+def _draw_few(name: str, labels: Tensor, generator: torch.Generator) -> Masks:
+    train, val = _few(name)
+    order, rank, size = _shuffled_classes(labels, generator)
+    short = labels[order[size < train + val]]
+    if len(short):
+        count = int((labels == short[0]).sum())
+        raise GraphError(f"split {name!r} needs {train + val} items of every class, but class {short[0]} has {count}")
+    return _as_masks(order, rank, train, train + val)
 
 
 def _shuffled_classes(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
