@@ -1,12 +1,37 @@
-"""Small graphs that the tests of the numerical core share, and a fixed seed for every test."""
+"""Small graphs that the tests of the numerical core share, a fixed seed for every test, and a Hub of our own."""
 
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from fakehub import FakeHub
 from torch import Tensor
 
 from zoo._dgl import dgl
+
+# huggingface_hub reads its environment when it is imported, which no test has done yet. From here on, no test and no
+# process that one starts can reach the real Hub, and none finds the user's token or cache. The port belongs to this
+# process until it ends: a socket that is bound and does not listen refuses connections, and FakeHub may share it.
+HUB_PORT = socket.socket()
+HUB_PORT.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+HUB_PORT.bind(("127.0.0.1", 0))
+HUB_HOME = tempfile.TemporaryDirectory()
+for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))]:
+    del os.environ[name]
+os.environ |= {
+    "HF_ENDPOINT": f"http://127.0.0.1:{HUB_PORT.getsockname()[1]}",
+    "HF_HOME": HUB_HOME.name,
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",
+    "no_proxy": "127.0.0.1",
+}
 
 # Name: edges (source, target), number of nodes, index type.
 GRAPHS: dict[str, tuple[list[tuple[int, int]], int, torch.dtype]] = {
@@ -22,6 +47,25 @@ GRAPHS: dict[str, tuple[list[tuple[int, int]], int, torch.dtype]] = {
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that anything in the test wanted to sleep: it does not."""
+    seconds: list[float] = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, waits: list[float]) -> Iterator[FakeHub]:
+    """A running, empty Hub, and an empty cache, `tmp_path / "cache"`; the client retries without waiting."""
+    from huggingface_hub import constants
+
+    assert os.environ["HF_ENDPOINT"] == constants.ENDPOINT
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with FakeHub(tmp_path / "hub", HUB_PORT.getsockname()[1]) as running:
+        yield running
 
 
 @pytest.fixture(params=GRAPHS)
