@@ -145,21 +145,16 @@ def _folder(path: Path) -> tuple[dict[str, Any], list[str] | None]:
 
 def _features(table: Iterator[list[str]]) -> tuple[Array, dict[str, list[str]]]:
     """From the rows of nodes.csv, header first: the features as one matrix, the other columns as they are written."""
-    header = next(table)
-    others: dict[str, list[str]] = {name: [] for name in header if name in _NOT_FEATURES}
-    numeric = [place for place, name in enumerate(header) if name not in others]
-    if not numeric:
+    places = {name: place for place, name in enumerate(next(table))}
+    others = {name: (places.pop(name), list[str]()) for name in _NOT_FEATURES if name in places}
+    if not places:
         raise GraphError("nodes.csv has no feature columns")
     values = array("d")
     for row in table:
-        for name, column in others.items():
-            column.append(row[header.index(name)])
-        try:
-            values.extend([float(row[place]) for place in numeric])
-        except ValueError:
-            for place in numeric:
-                _numbers(header[place], [row[place]])
-    return np.frombuffer(values).reshape(-1, len(numeric)), others
+        for place, column in others.values():
+            column.append(row[place])
+        values.extend([_number(name, row[place]) for name, place in places.items()])
+    return np.array(values).reshape(-1, len(places)), {name: column for name, (_, column) in others.items()}
 
 
 def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, Array]:
@@ -179,7 +174,7 @@ def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, 
             ends.extend((numbers[row[src]], numbers[row[dst]]))
     except KeyError as error:
         raise GraphError(f"edges.csv names node {error}, which nodes.csv does not have") from error
-    pairs = np.frombuffer(ends, dtype=np.int64).reshape(-1, 2)
+    pairs = np.array(ends).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
@@ -189,7 +184,7 @@ def _labels(column: list[str], split: list[str] | None) -> Array:
     if missing := [node for node, cell in enumerate(given) if not cell]:
         why = "its node is in the split" if split is not None else "there is no column split that leaves its node out"
         raise GraphError(f"nodes.csv, column label: row {missing[0] + 2} is empty, but {why}")
-    labels = _numbers("label", given)
+    labels = np.array([_number("label", cell) for cell in given])
     classes = all(cell.lstrip("+-").isdigit() for cell in given)
     return labels.astype(np.int64) if classes else labels
 
@@ -213,9 +208,9 @@ def _table(path: Path) -> Iterator[list[str]]:
         raise GraphError(f"{path.name} cannot be read as CSV ({error})") from error
 
 
-def _numbers(name: str, column: list[str]) -> Array:
+def _number(name: str, cell: str) -> float:
     try:
-        return np.array(column, dtype=np.float64)
+        return float(cell)
     except ValueError as error:
         raise GraphError(f"nodes.csv, column {name}: {error}") from error
 
