@@ -102,6 +102,13 @@ def test_the_initial_coefficients_are_the_published(version: str) -> None:
     assert torch.equal(module.denominator, denominator.float().repeat(4, 1))
 
 
+@pytest.mark.parametrize("degrees", [(5, 4), (2, 2), (8, 8)])
+def test_a_checkpoint_is_built_without_memory_for_it(degrees: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        module = Rational(10**12, degrees=degrees)
+    assert all(parameter.is_meta for parameter in module.parameters())
+
+
 def distance_from_relu(degrees: tuple[int, int], version: str) -> Tensor:
     x = torch.linspace(-3, 3, 2001, dtype=torch.float64)
     return (formula(x, *relu_coefficients(degrees, version), version) - x.relu()).abs()
@@ -122,13 +129,18 @@ def test_lower_degrees_are_fitted_to_relu(version: str, degrees: tuple[int, int]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("degrees", [(5, 6), (7, 4), (8, 8)])
-def test_higher_degrees_start_as_the_same_function(version: str, degrees: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("degrees", "same"),
+    [((5, 6), (5, 4)), ((7, 4), (5, 4)), ((8, 8), (5, 4)), ((100, 100), (5, 4)), ((2, 9), (2, 4)), ((9, 1), (5, 1))],
+)
+def test_higher_degrees_start_as_the_same_function(
+    version: str, degrees: tuple[int, int], same: tuple[int, int]
+) -> None:
     x, clusters = torch.randn(50, 4, dtype=torch.float64), torch.zeros(50, dtype=torch.int64)
-    higher, published = (Rational(degrees=d, version=version).double().eval() for d in (degrees, (5, 4)))
+    higher, lower = (Rational(degrees=d, version=version).double().eval() for d in (degrees, same))
     assert higher.numerator.shape[1] == degrees[0] + 1
     assert higher.denominator.shape[1] == degrees[1] + (version == "C")
-    assert torch.equal(higher(x, clusters), published(x, clusters))
+    assert torch.equal(higher(x, clusters), lower(x, clusters))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -207,7 +219,7 @@ def test_an_unknown_version_is_refused() -> None:
         Rational(version="N")
 
 
-@pytest.mark.parametrize("degrees", [(0, 4), (5, 0), (5,), (5, 4, 3), ()])
+@pytest.mark.parametrize("degrees", [(0, 4), (5, 0), (5,), (5, 4, 3), (), (101, 4), (5, 10**9)])
 def test_impossible_degrees_are_refused(degrees: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="two positive numbers"):
+    with pytest.raises(ConfigError, match="two positive numbers up to 100"):
         Rational(degrees=degrees)

@@ -15,6 +15,7 @@ All four are a base plus |s|, where s is a polynomial in z: z = |x| with coeffic
 s = Σ |b_k x^k| ≥ 0), z = x with coefficients b in the others. One forward and one backward pass serve them all.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from zoo.errors import ConfigError
 __all__ = ["VERSIONS", "Rational", "relu_coefficients"]
 
 VERSIONS = ("A", "B", "C", "D")
+MAX_DEGREE = 100  # a config from a stranger must not ask for more than can be built
 
 # Coefficients of degrees 5/4 that approximate ReLU on [-3, 3]; the denominator's start at b_1, in version C at b_0.
 _RELU_NUMERATOR = {
@@ -54,11 +56,11 @@ def _base(version: str) -> float:
 def relu_coefficients(degrees: Sequence[int] = (5, 4), version: str = "A") -> tuple[Tensor, Tensor]:
     """Coefficients that approximate ReLU on [-3, 3].
 
-    Higher degrees than 5/4 continue the table with zeros, which is the same function; lower ones are fitted by least
-    squares from the truncated table.
+    Higher degrees than 5/4 continue with zeros, which is the same function; lower ones are fitted by least squares
+    from the truncated table.
 
     Args:
-        degrees: Of numerator and denominator.
+        degrees: Of numerator and denominator, each from 1 to 100.
         version: A to D.
 
     Returns:
@@ -66,17 +68,25 @@ def relu_coefficients(degrees: Sequence[int] = (5, 4), version: str = "A") -> tu
     """
     if version not in VERSIONS:
         raise ConfigError(f"unknown rational version {version!r}: choose from {', '.join(VERSIONS)}")
-    if len(degrees) != 2 or min(degrees) < 1:
-        raise ConfigError(f"rational degrees are two positive numbers, numerator and denominator; got {degrees!r}")
-    table = "B" if version == "D" else version
-    sizes = degrees[0] + 1, degrees[1] + (version == "C")
-    numerator, denominator = (
-        np.pad(coefficients, (0, max(0, size - len(coefficients))))[:size]
-        for coefficients, size in zip((_RELU_NUMERATOR[table], _RELU_DENOMINATOR[table]), sizes, strict=True)
+    if len(degrees) != 2 or not all(1 <= degree <= MAX_DEGREE for degree in degrees):
+        raise ConfigError(
+            f"rational degrees are two positive numbers up to {MAX_DEGREE}, numerator and denominator; got {degrees!r}"
+        )
+    m, n = degrees
+    numerator, denominator = _near_relu(min(m, 5), min(n, 4), version)
+    return (
+        torch.as_tensor(np.pad(numerator, (0, max(0, m - 5)))),
+        torch.as_tensor(np.pad(denominator, (0, max(0, n - 4)))),
     )
-    if degrees[0] < 5 or degrees[1] < 4:
-        numerator, denominator = _fit_relu(numerator, denominator, version)
-    return torch.from_numpy(numerator), torch.from_numpy(denominator)
+
+
+@functools.cache  # a deep model asks for the same in every layer
+def _near_relu(m: int, n: int, version: str) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients of degrees up to 5/4 that approximate ReLU."""
+    table = "B" if version == "D" else version
+    numerator = np.array(_RELU_NUMERATOR[table][: m + 1])
+    denominator = np.array(_RELU_DENOMINATOR[table][: n + (version == "C")])
+    return (numerator, denominator) if (m, n) == (5, 4) else _fit_relu(numerator, denominator, version)
 
 
 def _fit_relu(numerator: np.ndarray, denominator: np.ndarray, version: str) -> tuple[np.ndarray, np.ndarray]:
@@ -195,7 +205,7 @@ class Rational(nn.Module):
 
     Args:
         num_functions: How many functions. Default: 1.
-        degrees: Of numerator and denominator. Default: (5, 4).
+        degrees: Of numerator and denominator, each from 1 to 100. Default: (5, 4).
         version: A to D, see the module. Default: `"A"`.
 
     Shapes:
