@@ -1,14 +1,14 @@
 """Features in another data set's columns: on toy data, and what the real files share."""
 
 import os
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from zoo import datasets
-from zoo._dgl import dgl
 from zoo.datasets import alignment
 from zoo.errors import DatasetNotFound
 
@@ -69,31 +69,9 @@ def test_columns_without_names_are_aligned_by_rank() -> None:
     assert (computers[photo.argsort(descending=True, stable=True)].diff() <= 0).all()
 
 
-def molecules(names: list[str]) -> list[NDArray[np.int64]]:
-    """Each set's graphs as hashes of six Weisfeiler-Lehman rounds, with the atoms in the first set's columns."""
-    sets = [datasets.load(name, align=names[0]).graphs for name in names]
-    batch = dgl.batch([graph for graphs in sets for graph in graphs])
-    feat = batch.ndata["feat"].numpy()
-    colour = np.where(feat.any(axis=1), feat.argmax(axis=1), feat.shape[1])
-    src, dst = (end.numpy() for end in batch.edges())
-    owner = np.repeat(np.arange(batch.batch_size), batch.batch_num_nodes().numpy())
-    generator = np.random.default_rng(0)
-
-    def sums(place: NDArray[np.int64], colours: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-        """A multiset of colours as the sum of random numbers, one for each colour."""
-        drawn = generator.integers(0, 2**63, size=colours.max() + 1)[colours]
-        total = np.zeros(size, dtype=np.int64)
-        np.add.at(total, place, drawn)
-        return total
-
-    for _ in range(6):
-        pair = np.stack([colour, sums(dst, colour[src], batch.num_nodes())], axis=1)
-        colour = np.unique(pair, axis=0, return_inverse=True)[1].ravel()
-    return np.split(sums(owner, colour, batch.batch_size), np.cumsum([len(graphs) for graphs in sets])[:-1])
-
-
 @needs_data
 def test_how_many_molecules_of_nci109_are_in_nci1_too() -> None:
     """The number that the recipes and docs/fine-tuning.md tell."""
-    nci1, nci109 = molecules(["nci1", "nci109"])
+    script = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "shared_molecules.py"))
+    nci1, nci109 = script["hashes"](["nci1", "nci109"])
     assert (int(np.isin(nci109, nci1).sum()), len(nci109)) == (1739, 4127)
