@@ -1,125 +1,174 @@
 """Scoring and predicting with a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo import datasets, registry
+from zoo import datasets, ops, registry
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
-from zoo.datasets.graphs import check_graph
-from zoo.errors import GraphError
+from zoo.errors import ConfigError, GraphError, RecipeError
+from zoo.hub import SCHEME
+from zoo.inference import forward, predict_logits
 from zoo.model import ZooModel
-from zoo.training.loaders import make_loader
+from zoo.predictions import Prediction
 from zoo.training.loop import seeded
-from zoo.training.tasks import measure
-from zoo.weights import load
+from zoo.training.tasks import TASKS, measure
+from zoo.weights import is_path, load
 
 __all__ = ["Evaluation", "Prediction", "evaluate", "predict", "score"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A checkpoint's score, measured now.
+    """A model's score, measured now.
 
     Attributes:
-        name: The checkpoint.
+        name: The source as it was given; of a model, the method's name.
         metric: Name of the metric.
         value: Measured.
-        recorded: In the registry.
+        recorded: In the registry; None where it has no such score.
     """
 
     name: str
     metric: str
     value: float
-    recorded: float
+    recorded: float | None
 
     @property
-    def matches(self) -> bool:
-        """Whether the measured score is the recorded one, to the last bit."""
-        return self.value == self.recorded
+    def matches(self) -> bool | None:
+        """Whether the measured score is the recorded one, to the last bit; None where none is recorded."""
+        return None if self.recorded is None else self.value == self.recorded
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says of each node, or of each graph.
-
-    Attributes:
-        values: Classes, (n,) int64; for regression the values, (n,) float.
-        probabilities: (n, num_classes); None for regression.
-    """
-
-    values: Tensor
-    probabilities: Tensor | None
-
-
-def evaluate(name: str) -> Evaluation:
-    """Scores a checkpoint's file on its own test set.
-
-    Raises:
-        DatasetNotFound: The data is neither at hand nor to be fetched.
-        ZooError: See `load`.
-    """
-    entry = registry.info(name)
-    value = score(load(name), entry.dataset, entry.split, entry.score.seed, entry.score.metric)
-    return Evaluation(name, entry.score.metric, value, entry.score.value)
-
-
-@torch.no_grad()
-def score(model: ZooModel, dataset: str, split: str, seed: int, metric: str) -> float:
-    """A model's metric on a data set's test split, computed with one thread as in training."""
-    loader = make_loader(datasets.load(dataset, split=split, seed=seed), model, batch_size=None)
-    with seeded(seed):
-        return measure(metric, *loader.predict(model)["test"])
-
-
-@torch.no_grad()
-def predict(model: ZooModel | str, graph: Any) -> Prediction:
-    """Classes and probabilities for a graph of your own.
+def evaluate(source: str | Path | ZooModel, data: Any = None, *, metric: str | None = None) -> Evaluation:
+    """Scores a model on a test set.
 
     Args:
-        model: A model, or a checkpoint's name.
+        source: Whatever `zoo.load` takes: a name, a folder, an address on the Hub; or a model.
+        data: A raw DGLGraph with ndata `feat`, `label` and `test_mask`, or a `zoo.datasets.GraphDataset`; the model's
+            `prepare` is applied. Default: for a name of the registry, the test set of the recorded score.
+        metric: Default: without data that of the recorded score, else `accuracy`, for regression `nmse`.
+
+    Raises:
+        DatasetNotFound: The registry's data is neither at hand nor to be fetched.
+        GraphError: The data lacks features, labels or a test mask, or they are of a wrong shape or type.
+        ConfigError: The labels need more classes than the model has; the model is for the other level, nodes or graphs;
+            or a source that is not in the registry comes without data.
+        RecipeError: The metric is not for this task.
+        ZooError: See `load`.
+    """
+    name = source.method if isinstance(source, ZooModel) else str(source)
+    if data is not None:
+        return Evaluation(name, *_measure(_model(source), data, metric), recorded=None)
+    if not isinstance(source, str) or is_path(source) or source.startswith(SCHEME):
+        raise ConfigError(f"{name} is not of the registry, which knows its checkpoints' test sets: give data")
+    entry = registry.info(name)
+    metric = metric or entry.score.metric
+    value = score(load(name), entry.dataset, entry.split, entry.score.seed, metric)
+    return Evaluation(name, metric, value, entry.score.value if metric == entry.score.metric else None)
+
+
+def score(model: ZooModel, dataset: str, split: str, seed: int, metric: str) -> float:
+    """A model's metric on a data set's test split, computed with one thread as in training."""
+    data = datasets.load(dataset, split=split, seed=seed)
+    with seeded(seed):
+        return _measure(model, data, metric)[1]
+
+
+def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.BLOCK_SIZE) -> Prediction:
+    """Classes and probabilities for a graph of your own, or for many.
+
+    Layer follows layer, and within a layer what it has for every edge is computed for a block of nodes at a time; many
+    graphs go through the model some at a time. The block size bounds the memory and leaves the answer as it is.
+
+    Args:
+        model: Whatever `zoo.load` takes: a name, a folder, an address on the Hub; or a model.
         graph: A raw DGLGraph with ndata `feat`; for a model with a readout also a list of such, or a
             `zoo.datasets.GraphDataset`. The model's `prepare` is applied.
+        block_size: Most edges of a block; most nodes and edges of the graphs that go through together. A node or graph
+            that has more goes alone.
 
     Raises:
         GraphError: The graph does not fit, see `ZooModel.forward`.
+        ConfigError: The block size is not a positive number.
+        ZooError: See `load`.
     """
-    model = load(model) if isinstance(model, str) else model
-    graph = _one_graph(graph, model)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        logits = model(model.prepare(graph))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    if not isinstance(block_size, int) or block_size < 1:
+        raise ConfigError(f"block_size is a whole number from 1, got {block_size!r}")
+    logits = predict_logits(_model(model), graph, block_size)
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
 
 
-def _one_graph(data: Any, model: ZooModel) -> "dgl.DGLGraph":
-    """A graph, or several as a batch, with features only: labels play no part in a prediction."""
-    if isinstance(data, dgl.DGLGraph):
-        graph = data.local_var()
-        for key in list(graph.ndata):
-            if key != "feat":
-                del graph.ndata[key]
-        return graph
-    graphs = data.graphs if isinstance(data, GraphDataset) else data
-    if not isinstance(graphs, Sequence) or not all(isinstance(graph, dgl.DGLGraph) for graph in graphs):
-        raise GraphError(f"expected a DGLGraph, a list of them or a GraphDataset, got {type(data).__name__}")
+def _model(source: str | Path | ZooModel) -> ZooModel:
+    return source if isinstance(source, ZooModel) else load(source)
+
+
+def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float]:
+    """Name and value of a metric on the data's test set; by default the first metric of its task."""
+    logits, labels = _test_nodes(model, data) if isinstance(data, dgl.DGLGraph) else _test_graphs(model, data)
+    task = TASKS["node-regression" if labels.is_floating_point() else "node-classification"]
+    metric = metric or task.metrics[0]
+    if metric not in task.metrics:
+        raise RecipeError(f"metric {metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
+    return metric, measure(metric, logits, labels)
+
+
+def _test_nodes(model: ZooModel, graph: "dgl.DGLGraph") -> tuple[Tensor, Tensor]:
+    """Logits and labels of a graph's test nodes."""
+    if model.readout is not None:
+        raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
+    prepared = model.prepare(graph)
+    rows, labels = _test_items(prepared.ndata, "label", prepared.num_nodes())
+    _check_labels(model, labels)
+    return forward(model, [prepared])[rows], labels
+
+
+def _test_graphs(model: ZooModel, dataset: Any) -> tuple[Tensor, Tensor]:
+    """Logits and labels of a set's test graphs."""
+    if not isinstance(dataset, GraphDataset):
+        raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(dataset).__name__}")
     if model.readout is None:
-        raise GraphError(f"this model predicts nodes, one graph at a time; it was given {len(graphs)} graphs")
-    if not graphs:
-        raise GraphError("there are no graphs to predict")
-    for graph in graphs:
-        check_graph(graph)
-    widths = {graph.ndata["feat"].shape[1] for graph in graphs}
-    if len(widths) > 1:
-        raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
-    return dgl.batch(list(graphs), ndata=["feat"])
+        raise ConfigError("this model has no readout, so it classifies nodes, but the data is a set of graphs")
+    rows, labels = _test_items(vars(dataset), "labels", len(dataset))
+    _check_labels(model, labels)
+    return predict_logits(model, [dataset.graphs[row] for row in rows.tolist()]), labels
+
+
+def _test_items(holder: Mapping[str, Any], label: str, size: int) -> tuple[Tensor, Tensor]:
+    """Numbers and labels (int64 classes or float32 targets) of the items in the test mask."""
+    if missing := [name for name in (label, "test_mask") if name not in holder]:
+        raise GraphError(f"the graph lacks ndata {' and '.join(missing)}: a score needs labels and a test mask")
+    labels, mask = holder[label], holder["test_mask"]
+    if labels.shape != (size,):
+        raise GraphError(f"{label} has shape {tuple(labels.shape)}: expected ({size},)")
+    if mask.dtype != torch.bool or mask.shape != (size,):
+        raise GraphError(f"test_mask is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
+    if not mask.any():
+        raise GraphError("the test mask is empty")
+    labels = labels[mask]
+    return mask.nonzero().squeeze(1), labels.float() if labels.is_floating_point() else labels.long()
+
+
+def _check_labels(model: ZooModel, labels: Tensor) -> None:
+    if labels.is_floating_point():
+        if model.num_classes > 1:
+            raise ConfigError(f"the labels are targets of a regression, but the model has {model.num_classes} classes")
+        if not torch.isfinite(labels).all():
+            raise GraphError("a target in the test mask is NaN or infinite; leave it out of the mask")
+        return
+    if labels.min() < 0:
+        raise GraphError("a class in the test mask is negative; leave it out of the mask")
+    if model.num_classes == 1:
+        raise ConfigError("the labels are classes, but the model is a regression: give it targets as floats")
+    if labels.max() >= model.num_classes:
+        raise ConfigError(
+            f"the labels need {int(labels.max()) + 1} classes, but the model has {model.num_classes}: "
+            "fine-tune it on this data first"
+        )

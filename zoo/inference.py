@@ -1,0 +1,92 @@
+"""How a model goes through data in parts, so that memory does not grow with what is computed on the way."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo import ops
+from zoo._dgl import dgl
+from zoo.datasets import GraphDataset
+from zoo.datasets.graphs import check_graph
+from zoo.errors import GraphError
+from zoo.model import ZooModel
+
+__all__ = ["forward", "predict_logits"]
+
+
+def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE) -> Tensor:
+    """Logits of raw data, (num_nodes or num_graphs, num_classes).
+
+    Args:
+        model: Goes back to the mode that it was in.
+        data: A graph; for a model with a readout also a list of graphs or a `GraphDataset`.
+        block_size: Most edges of a block; most nodes and edges of the graphs that go through the model together.
+
+    Raises:
+        GraphError: The data is none of these, or does not fit the model.
+    """
+    if isinstance(data, dgl.DGLGraph):
+        return forward(model, [model.prepare(_features_only(data))], block_size)
+    return forward(model, map(model.prepare, _batches(_graphs(data, model), block_size)), block_size)
+
+
+def forward(model: ZooModel, prepared: Iterable["dgl.DGLGraph"], block_size: int = ops.BLOCK_SIZE) -> Tensor:
+    """Logits of prepared graphs, one after another, from the model in eval mode."""
+    with _eval_mode(model), ops.in_blocks(block_size):
+        return torch.cat([model(graph) for graph in prepared])
+
+
+@contextmanager
+def _eval_mode(model: ZooModel) -> Iterator[None]:
+    """Afterwards every module is in the mode that it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _features_only(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+    """The graph without labels and masks, which play no part in a prediction."""
+    graph = graph.local_var()
+    for key in list(graph.ndata):
+        if key != "feat":
+            del graph.ndata[key]
+    return graph
+
+
+def _graphs(data: Any, model: ZooModel) -> Sequence["dgl.DGLGraph"]:
+    graphs = data.graphs if isinstance(data, GraphDataset) else data
+    if not isinstance(graphs, Sequence) or not all(isinstance(graph, dgl.DGLGraph) for graph in graphs):
+        raise GraphError(f"expected a DGLGraph, a list of them or a GraphDataset, got {type(data).__name__}")
+    if model.readout is None:
+        raise GraphError(f"this model predicts nodes, one graph at a time; it was given {len(graphs)} graphs")
+    if not graphs:
+        raise GraphError("there are no graphs to predict")
+    for graph in graphs:
+        check_graph(graph)
+    widths = {graph.ndata["feat"].shape[1] for graph in graphs}
+    if len(widths) > 1:
+        raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
+    if len({graph.idtype for graph in graphs}) > 1:
+        raise GraphError("some graphs have int32 and some int64 indices: make them alike with graph.long()")
+    return graphs
+
+
+def _batches(graphs: Sequence["dgl.DGLGraph"], block_size: int) -> Iterator["dgl.DGLGraph"]:
+    """The graphs in their order, as many in a batch as have at most `block_size` nodes and edges together."""
+    members: list[dgl.DGLGraph] = []
+    size = 0
+    for graph in graphs:
+        own = graph.num_nodes() + graph.num_edges()
+        if members and size + own > block_size:
+            yield dgl.batch(members, ndata=["feat"], edata=None)
+            members, size = [], 0
+        members.append(graph)
+        size += own
+    yield dgl.batch(members, ndata=["feat"], edata=None)
