@@ -11,6 +11,7 @@ import errno
 import hashlib
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,8 +25,10 @@ T = TypeVar("T")
 
 SCHEME = "hf://"
 FILES = ("config.json", "model.safetensors")
+COMMIT = re.compile("[0-9a-f]{40}")
 BUSY = (429, 500, 502, 503, 504)
-ATTEMPTS, WAIT = 3, 1.0  # seconds before the second attempt, twice as many before the third
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+LONGEST_WAIT = 60.0  # seconds
 
 
 def parse(source: str) -> tuple[str, str | None]:
@@ -112,10 +115,41 @@ def _git_sha1(content: bytes) -> str:
 
 
 def _download(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> Path:
-    from huggingface_hub import hf_hub_download
+    """One file, from the cache if it is there and of a commit, or if the Hub does not answer.
+
+    The client would look for the file by itself, but some of its versions then wait for minutes, and it takes an old
+    copy of a branch without a word.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def cached() -> Path:
+        cache_dir = options["cache_dir"]
+        return Path(hf_hub_download(repo_id, file, revision=revision, cache_dir=cache_dir, local_files_only=True))
+
+    def look() -> object:
+        url = hf_hub_url(repo_id, file, revision=revision)
+        return get_hf_file_metadata(url, token=options["token"], timeout=constants.HF_HUB_ETAG_TIMEOUT)
 
     with _explained(f"{file} of {repo_id}@{revision or 'main'}"):
-        return Path(_patiently(lambda: hf_hub_download(repo_id, file, revision=revision, **options)))
+        if constants.HF_HUB_OFFLINE or options["local_files_only"]:
+            return cached()
+        if revision is not None and COMMIT.fullmatch(revision) and not options["force_download"]:
+            with contextlib.suppress(LocalEntryNotFoundError):
+                return cached()
+        try:
+            _patiently(look)
+        except Exception as error:
+            if options["force_download"] or not _is_passing(error):
+                raise
+            try:
+                path = cached()
+            except LocalEntryNotFoundError:
+                raise error from None
+        else:  # here the client tries again by itself, but not in all cases
+            return Path(_patiently(lambda: hf_hub_download(repo_id, file, revision=revision, **options), attempts=2))
+    warnings.warn(f"{repo_id}: the Hub does not answer; taken from the cache: {path}", stacklevel=2)
+    return path
 
 
 def cached(repo_id: str, revision: str) -> Path | None:
@@ -177,28 +211,60 @@ def upload(
         operations = [CommitOperationAdd(path, content) for path, content in files.items()]
         return str(api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision).oid)
 
-    with _explained(repo_id):
+    with _explained(repo_id), _limited_waits():
         _patiently(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
         if private is not None:
             _patiently(lambda: api.update_repo_settings(repo_id, private=private))
-        return _patiently(commit)
+        return _patiently(commit, attempts=2)
 
 
-def _patiently(call: Callable[[], T]) -> T:
-    """What a call returns, which is repeated twice if the Hub is busy or the connection breaks.
+@contextlib.contextmanager
+def _limited_waits() -> Iterator[None]:
+    """The client, some of whose versions wait for an answer to an upload for ever, waits at most a minute."""
+    from huggingface_hub import get_session
 
-    The client does so too when it looks for a file, but not when it reads or writes one.
-    """
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # its HTTP library's own
+    session = get_session()
+    before = session.timeout
+    session.timeout = LONGEST_WAIT
+    try:
+        yield
+    finally:
+        session.timeout = before
 
-    for attempt in range(ATTEMPTS - 1):
+
+def _patiently(call: Callable[[], T], attempts: int = 3) -> T:
+    """What a call returns, which is repeated if the Hub is busy or the connection breaks."""
+    for attempt in range(1, attempts):
         try:
             return call()
-        except HTTPError as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code not in BUSY:
+        except Exception as error:
+            if not _is_passing(error):
                 raise
-        time.sleep(WAIT * 2**attempt)
+            time.sleep(_wait(error, attempt))
     return call()
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether it may go better the next time."""
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # its HTTP library's own
+
+    cause = _cause(error)
+    return cause.response.status_code in BUSY if isinstance(cause, HfHubHTTPError) else isinstance(cause, HTTPError)
+
+
+def _wait(error: Exception, attempt: int) -> float:
+    """Seconds before the next attempt: as many as the Hub asks for, else 1, 2, 4…"""
+    headers = getattr(getattr(_cause(error), "response", None), "headers", {})
+    asked = headers.get("Retry-After", "")
+    return min(float(asked) if asked.isdigit() else 2.0 ** (attempt - 1), LONGEST_WAIT)
+
+
+def _cause(error: Exception) -> Exception:
+    """The reason of an error in which the client has wrapped it: of a failed upload, or where nothing is cached."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    wrapped = type(error) in (RuntimeError, ValueError, LocalEntryNotFoundError)
+    return error.__cause__ if wrapped and isinstance(error.__cause__, Exception) else error
 
 
 @contextlib.contextmanager
@@ -215,10 +281,7 @@ def _explained(what: str) -> Iterator[None]:
 def _explain(what: str, error: Exception) -> ZooError:
     from huggingface_hub import constants, errors
 
-    cause = error
-    # The client wraps what the network said when it finds nothing in the cache, or may not look there.
-    if type(error) in (errors.LocalEntryNotFoundError, ValueError) and isinstance(error.__cause__, Exception):
-        cause = error.__cause__
+    cause = _cause(error)
     status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
     if isinstance(cause, errors.GatedRepoError):
         return HubError(f"{what}: the repository is gated: ask for access on its page, then use that account's token")
@@ -246,7 +309,7 @@ def _explain(what: str, error: Exception) -> ZooError:
             f"{what}: not in the cache {constants.HF_HUB_CACHE}, and may not be fetched (HF_HUB_OFFLINE, or "
             "local_files_only)"
         )
-    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+    if isinstance(cause, OSError) and cause.errno in FULL:
         return HubError(f"{what}: the disk is full: make room, or use another folder with HF_HOME or cache_dir")
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename is not None:
         return HubError(
