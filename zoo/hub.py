@@ -297,13 +297,15 @@ def _explain(what: str, error: Exception) -> ZooError:
     if isinstance(cause, errors.EntryNotFoundError) and not isinstance(cause, errors.LocalEntryNotFoundError):
         return CheckpointNotFound(f"{what}: the repository has no such file, so it is not one of a zoo")
     if status == 401:
-        return HubError(f"{what}: the Hub does not know your token: check HF_TOKEN, or `hf auth login` again")
+        return HubError(f"{what}: the Hub wants a token, and one that it knows: HF_TOKEN, or `hf auth login`")
     if status == 403:
         return HubError(f"{what}: the Hub forbids it: your token may lack the right to write, or to see the repository")
     if status == 429:
         return HubError(f"{what}: the Hub asks for fewer requests (429): try again in some minutes")
-    if status is not None:
-        return HubError(f"{what}: the Hub answers with an error ({status}): try again later; {_first_line(cause)}")
+    if status is not None and status >= 500:
+        return HubError(f"{what}: the Hub is in trouble ({status}): try again later")
+    if isinstance(cause, errors.HfHubHTTPError):
+        return HubError(f"{what}: the Hub refuses ({status}): {cause.server_message or _first_line(cause)}")
     if isinstance(cause, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return CheckpointNotFound(
             f"{what}: not in the cache {constants.HF_HUB_CACHE}, and may not be fetched (HF_HUB_OFFLINE, or "
