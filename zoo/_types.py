@@ -1,5 +1,6 @@
 """Whether a value from JSON or TOML is of the type that an annotation asks for."""
 
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(fits(item, typing.get_args(hint)[1]) for item in value.values())
     if hint is float and type(value) is int:
-        return True
+        return abs(value) <= sys.float_info.max
     return hint is Any or type(value) is hint
 
 

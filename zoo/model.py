@@ -88,6 +88,8 @@ class ZooModel(nn.Module, ABC):
         if readout is not None and readout not in READOUTS:
             raise ConfigError(f"unknown readout {readout!r}: choose from {', '.join(READOUTS)}")
         graph_transforms.check(transforms)
+        if len(set(transforms)) < len(transforms):
+            raise ConfigError(f"transforms names one twice: {', '.join(transforms)}")
         self.in_feats, self.num_classes, self.readout = in_feats, num_classes, readout
         self.transforms = tuple(transforms)
         self.load_report: LoadReport | None = None

@@ -35,7 +35,8 @@ __all__ = [
 
 SCHEMA = 1
 NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+MAX_NAME = 96  # a repository's on the Hub, too
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 METRICS = ("accuracy", "roc-auc", "nmse")
 TASKS = ("node-classification", "node-regression", "graph-classification")
 VERDICTS = ("reproduced", "close", "higher", "lower", "not run", "no published value")
@@ -156,6 +157,7 @@ class Checkpoint:
 
 
 _PARTS: dict[str, Any] = {"weights": Weights, "hub": Hub, "score": Score, "runs": Runs, "published": Published}
+_type_hints = functools.cache(typing.get_type_hints)  # reading them takes longer than checking an entry
 
 
 def read(path: Path | None = None) -> dict[str, Checkpoint]:
@@ -201,12 +203,14 @@ def validate(content: Any, where: str) -> dict[str, Checkpoint]:
     entries = content.get("checkpoints")
     if not isinstance(entries, dict):
         raise RegistryError(f'{where}: "checkpoints" must be an object')
-    return {name: _entry(name, settings, f"{where}: {name}") for name, settings in entries.items()}
+    return {name: _entry(name, settings, where) for name, settings in entries.items()}
 
 
 def _entry(name: str, settings: Any, where: str) -> Checkpoint:
-    _require(NAME.fullmatch(name) is not None, where, "a name is lower-case letters and digits, joined by - or .")
-    _require(isinstance(settings, dict), where, "must be an object")
+    where = f"{where}: {_plain(name)}"
+    sound = NAME.fullmatch(name) is not None and len(name) <= MAX_NAME
+    _require(sound, where, f"a name is lower-case letters and digits, joined by - or ., at most {MAX_NAME} characters")
+    _require(isinstance(settings, dict) and "name" not in settings, where, 'must be an object, without a "name"')
     parts = {
         key: value if value is None and key == "published" else _construct(_PARTS[key], value, f"{where}.{key}")
         for key, value in settings.items()
@@ -225,8 +229,10 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
     _require(entry.runs.n >= 1, where, "runs.n must be at least 1")
     _require(entry.score.metric in METRICS, where, f"score.metric: choose from {', '.join(METRICS)}")
     _require(entry.task in TASKS, where, f"task: choose from {', '.join(TASKS)}")
-    numbers = [entry.score.value, entry.runs.mean, entry.runs.std or 0.0]
-    _require(all(map(math.isfinite, numbers)) and numbers[2] >= 0, where, "score and runs must be finite numbers")
+    published = [entry.published.value, entry.published.std or 0.0] if entry.published else []
+    numbers = [entry.score.value, entry.runs.mean, entry.runs.std or 0.0, *published]
+    sound = all(map(math.isfinite, numbers)) and all(deviation >= 0 for deviation in numbers[2::2])
+    _require(sound, where, "score, runs and published must be finite numbers, and no deviation negative")
     named = repo_id is None or REPOSITORY.fullmatch(repo_id) is not None
     _require(named, where, "hub.repo_id must be organisation/name")
     versions = {"python", "torch", "dgl"}
@@ -237,12 +243,17 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
 def _construct(cls: Any, settings: Any, where: str) -> Any:
     """A dataclass from an object with exactly its keys, each of its type."""
     _require(isinstance(settings, dict), where, "must be an object")
-    expected = typing.get_type_hints(cls)
+    expected = _type_hints(cls)
     if wrong := sorted(expected.keys() ^ settings.keys()):
-        raise RegistryError(f"{where}: keys missing or unknown: {', '.join(wrong)}")
+        raise RegistryError(f"{where}: keys missing or unknown: {_plain(', '.join(wrong))}")
     for key, kind in expected.items():
         _require(fits(settings[key], kind), where, f"{key} has a wrong type")
     return cls(**settings)
+
+
+def _plain(text: str) -> str:
+    """Text from a file for a message: short and printable."""
+    return ascii(text)[1:-1][:100]
 
 
 def _require(condition: bool, where: str, message: str) -> None:

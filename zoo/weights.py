@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 CONFIG, WEIGHTS = hub.FILES
+MAX_CONFIG = 100_000  # bytes; those of the zoo have some hundred
+DTYPES = (torch.float32, torch.float64)  # those that DGL computes in everywhere
 
 
 def sha256(content: bytes) -> str:
@@ -130,7 +133,7 @@ def locate(
         options: The others that `load` hands on to the Hub.
     """
     if is_path(source):
-        return Path(source).expanduser(), None
+        return _expanded(Path(source)), None
     if str(source).startswith(hub.SCHEME):
         repo_id, named = hub.parse(str(source))
         if revision is not None and named is not None:
@@ -145,6 +148,13 @@ def locate(
     pinned = revision in (None, entry.hub.revision)
     folder = hub.fetch(entry.hub.repo_id, revision=revision or entry.hub.revision, **options)
     return folder, entry.weights if pinned else None
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise CheckpointNotFound(f"{path}: there is no such user") from error
 
 
 def pull(source: str | Path, **options: Any) -> Path:
@@ -205,8 +215,8 @@ def _remote_state(entry: Checkpoint) -> str:
 
 def is_path(source: str | Path) -> bool:
     """Whether a source means a folder: a Path, or a string with a separator that is no address on the Hub."""
-    if isinstance(source, Path):
-        return True
+    if not isinstance(source, str):
+        return isinstance(source, Path)
     return not source.startswith(hub.SCHEME) and (os.sep in source or "/" in source or source in (".", ".."))
 
 
@@ -240,11 +250,11 @@ def load_folder(
     arguments = {key: value for key, value in config.items() if key != "method"}
     tensors = _parse(content, folder / WEIGHTS)
     try:
-        # Neither memory nor time for parameters that the file replaces, and not ten times as many as it holds.
-        with torch.device("meta"), _at_most_parameters(10 * len(tensors)):
+        # Neither memory nor time for parameters that the file replaces, and not many more of them than it holds.
+        with torch.device("meta"), _at_most_parameters(2 * len(tensors) + 100):
             model = models.create(config["method"], arguments)
     except ConfigError as error:
-        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+        raise CheckpointError(f"{folder / CONFIG}: {_shortened(error)}") from error
     _fill(model, tensors, folder / WEIGHTS)
     overrides = {"num_classes": num_classes, "in_feats": in_feats}
     given = {key: value for key, value in overrides.items() if value is not None}
@@ -263,7 +273,7 @@ def _at_most_parameters(number: int) -> Iterator[None]:
         nonlocal left
         left -= parameter is not None and threading.get_ident() == thread
         if left < 0:
-            raise ConfigError(f"more than {number} parameters, ten times those of the weights file beside it")
+            raise ConfigError(f"more than {number} parameters, many more than the weights file beside it holds")
 
     handle = register_module_parameter_registration_hook(count)
     try:
@@ -298,14 +308,23 @@ def fill(model: ZooModel, file: Path) -> None:
 
 def _read_bytes(file: Path) -> bytes:
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe or a device may never end
+            raise OSError("it is not a file")
         return file.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"cannot read {file}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read {file}: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a NUL
+        raise CheckpointError(f"cannot read {str(file)!r}: {error}") from error
+    except MemoryError as error:
+        raise CheckpointError(f"cannot read {file}: it is larger than the memory") from error
 
 
 def _read_config(file: Path) -> dict[str, Any]:
+    content = _read_bytes(file)
+    if len(content) > MAX_CONFIG:
+        raise CheckpointError(f"{file} does not describe a model: it has {len(content)} bytes, {MAX_CONFIG} at most")
     try:
-        config = json.loads(_read_bytes(file))
+        config = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("method"), str):
@@ -316,17 +335,23 @@ def _read_config(file: Path) -> dict[str, Any]:
 def _parse(content: bytes, file: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{file} is not a safetensors file: {error}") from error
+    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:  # the others of types and shapes
+        raise CheckpointError(f"{file} is not a safetensors file: {_shortened(error)}") from error
+
+
+def _shortened(error: Exception) -> str:
+    """An error's message without the length, the lines and the control characters that a file can bring into it."""
+    line = "".join(filter(str.isprintable, str(error).partition("\n")[0]))
+    return line if len(line) <= 500 else f"{line[:300]} … {line[-200:]}"
 
 
 def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
     floating = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
-    if len(floating) == 1:  # a model saved in float64 comes back in it
+    if len(floating) == 1 and floating <= set(DTYPES):  # a model saved in float64 comes back in it
         model.to(floating.pop())
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
-    problems += [f"{name} is unknown" for name in tensors if name not in own]
+    problems += [f"{name!r:.100} is unknown" for name in tensors if name not in own]
     problems += [
         f"{name} is {tensor.dtype} {tuple(tensor.shape)}, not {own[name].dtype} {tuple(own[name].shape)}"
         for name, tensor in tensors.items()

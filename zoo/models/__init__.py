@@ -96,4 +96,5 @@ def create(method: str, arguments: dict[str, Any]) -> ZooModel:
     except ConfigError as error:
         raise ConfigError(f"method {method!r}: {error}") from error
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # what Python and torch say of such arguments
-        raise ConfigError(f"method {method!r}: {str(error).removeprefix(cls.__name__ + '.')}") from error
+        reason = str(error).partition("\n")[0].removeprefix(f"{cls.__name__}.")  # torch adds a trace
+        raise ConfigError(f"method {method!r}: {reason}") from error
