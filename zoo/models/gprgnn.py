@@ -7,9 +7,9 @@ H are the class scores that the features alone give, D̃ the degrees of Ã, Z th
 may turn negative: on a graph whose neighbours differ they then sharpen where averaging would smooth. The self-loops of
 Ã are a transform of the recipe.
 
-From the authors' code: dropout on X and on the hidden layers (`dropout`) and on H (`propagation_dropout`), and no weight
-decay on γ, which is a parameter group of the recipe. Of the code's SGC start, one weight of 1 and the others 0, there
-are the two that its script uses: `init="ppr"` with α = 0 (only γ_K) and with α = 1 (only γ_0).
+From the authors' code: dropout on X and on the hidden layers (`dropout`) and on H (`propagation_dropout`), and no
+weight decay on γ, which is a parameter group of the recipe. Of the code's SGC start, one weight of 1 and the others 0,
+there are the two that its script uses: `init="ppr"` with α = 0 (only γ_K) and with α = 1 (only γ_0).
 
 With `init="ppr"` and the γ kept as they start this is APPNP; with α = 0 in addition, SGC behind an MLP.
 """
