@@ -13,6 +13,7 @@ from zoo import registry, weights
 from zoo._dgl import dgl
 from zoo._files import resource
 from zoo.errors import CheckpointError, CheckpointNotFound, DatasetNotFound, GraphError, IntegrityError
+from zoo.model import ZooModel
 
 CHECKPOINTS = registry.list_checkpoints()
 
@@ -21,6 +22,11 @@ def random_graph(in_feats: int, num_nodes: int = 12) -> Any:
     generator = torch.Generator().manual_seed(0)
     edges = torch.randint(num_nodes, (2, 40), generator=generator)
     return zoo.datasets.from_arrays(edges, torch.rand(num_nodes, in_feats, generator=generator))
+
+
+def num_answers(model: ZooModel) -> int:
+    """Rows of a model's logits on `random_graph`: one per node, with a readout one for all."""
+    return 12 if model.readout is None else 1
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
@@ -38,7 +44,7 @@ def test_checkpoint_answers_on_a_new_graph(name: str) -> None:
     graph = random_graph(model.in_feats)
     logits = model(model.prepare(graph))
     assert not model.training
-    assert logits.shape == (12, model.num_classes)
+    assert logits.shape == (num_answers(model), model.num_classes)
     assert torch.isfinite(logits).all()
     assert torch.equal(logits, zoo.load(name)(model.prepare(graph)))
 
@@ -48,7 +54,7 @@ def test_checkpoint_takes_another_width_and_number_of_classes(name: str) -> None
     num_classes = zoo.load(name).num_classes + 1
     with pytest.warns(UserWarning, match="new and untrained: "):
         model = zoo.load(name, in_feats=5, num_classes=num_classes)
-    assert model(model.prepare(random_graph(5))).shape == (12, num_classes)
+    assert model(model.prepare(random_graph(5))).shape == (num_answers(model), num_classes)
     assert model.load_report is not None
     trained = zoo.load(name).state_dict()
     own = model.state_dict()

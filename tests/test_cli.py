@@ -101,6 +101,13 @@ def test_verify_checks_every_checkpoint() -> None:
     ]
 
 
+def test_verify_goes_on_after_a_name_that_is_none() -> None:
+    result = run("verify", "no-such", "gcn-csbm")
+    assert result.exit_code == 2
+    assert "no checkpoint 'no-such'" in result.output
+    assert "gcn-csbm  ok" in result.output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -16,7 +16,8 @@ PAGES = ["README.md", *(f"docs/{name}.md" for name in ("quickstart", "loading", 
 def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of a language; of none for ``` alone."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    return [code for marked, code in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) if marked == language]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [code for marked, code in found if marked == language]
 
 
 @pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")

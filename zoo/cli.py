@@ -30,6 +30,8 @@ class _Commands(click.Group):
             click.echo(str(error), err=True)
         except ZooError as error:
             _echo_error(error)
+        except OSError as error:  # standard output is a full disk
+            click.echo(f"zoo: {error}", err=True)
         sys.exit(2)
 
 
@@ -227,18 +229,22 @@ def verify(names: tuple[str, ...], remote: bool) -> None:
     """Checks the files of checkpoints (default: all), bundled, cached and on the Hub, against the registry's sha256."""
     from zoo.weights import verify
 
+    names = names or tuple(registry.list_checkpoints())
     rows, problems = [], []
-    for name in names or registry.list_checkpoints():
-        places = verify(name, remote=remote)
+    for name in names:
+        places = _reported(lambda name: verify(name, remote=remote), name)
+        if places is None:
+            continue
         wrong = {place: state for place, state in places.items() if state not in ("ok", "-")}
         rows.append([name, *("BROKEN" if place in wrong else state for place, state in places.items())])
         problems += [f"{name}, {place}: {state}" for place, state in wrong.items()]
         if set(places.values()) == {"-"}:
             problems.append(f"{name} is neither bundled, nor cached, nor on the Hub")
-    _table(["name", "bundled", "cached", *(["remote"] if remote else [])], rows)
+    if rows:
+        _table(["name", "bundled", "cached", *(["remote"] if remote else [])], rows)
     for problem in problems:
         click.echo(f"zoo: {problem}", err=True)
-    if problems:
+    if problems or len(rows) < len(names):
         sys.exit(2)
 
 

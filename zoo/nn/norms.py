@@ -37,7 +37,7 @@ class ClusterNorm(nn.Module):
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
         """See the class."""
-        members = nn.functional.one_hot(clusters, self.num_clusters).to(x.dtype)
+        members = x.new_zeros(len(x), self.num_clusters).scatter_(1, clusters.unsqueeze(1), 1)
         if self.running and not self.training:
             return (x - members @ self.means) * (members @ (self.variances + EPSILON).rsqrt())
         counts = members.sum(0).unsqueeze(1)
