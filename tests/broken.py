@@ -194,7 +194,9 @@ def weights_header(rng: random.Random, files: Files) -> Files:
     sizes, ends = (0, 1, 2**31, 2**32, 2**63, 2**64 - 1, -1), (0, 1, 4, len(data), 2**32, 2**64 - 1, -1)
     kind = rng.choice(("dtype", "shape", "offsets", "overlap", "larger", "more", "any"))
     if kind == "dtype":
+        start, stop = entry["data_offsets"]
         entry["dtype"] = rng.choice(TYPES)
+        entry["shape"] = rng.choice((entry["shape"], [stop - start], [2 * (stop - start)]))
     elif kind == "shape":
         entry["shape"] = rng.choices(sizes, k=rng.choice((0, 1, 2, 3)))
     elif kind == "offsets":
