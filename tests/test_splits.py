@@ -16,7 +16,7 @@ needs_data = pytest.mark.skipif(not os.environ.get("ZOO_DATA"), reason="ZOO_DATA
 LABELS = torch.tensor([0] * 50 + [1] * 25 + [2] * 10 + [4])[
     torch.randperm(86, generator=torch.Generator().manual_seed(0))
 ]
-DRAWN = ["random-60-20-20", "class-80-10-10", "class-40-30-30", "class-70-15-15", "index-80-10-10"]
+DRAWN = ["random-60-20-20", "class-80-10-10", "class-40-30-30", "class-70-15-15", "balanced-60-20-20", "index-80-10-10"]
 
 
 def sizes(masks: splits.Masks) -> tuple[int, ...]:
@@ -61,6 +61,26 @@ def test_index_takes_the_first_and_the_last() -> None:
     assert masks.train[:2166].all() and masks.val[2166:2438].all() and masks.test[2438:].all()
 
 
+def test_balanced_trains_on_equally_many_of_every_class_or_on_all() -> None:
+    masks = splits.draw("balanced-60-20-20", LABELS, 0)
+    train, val, test = (torch.bincount(LABELS[mask], minlength=5) for mask in masks)
+    assert train.tolist() == [10, 10, 10, 0, 1]
+    assert (val + test).tolist() == [40, 15, 0, 0, 0]
+    assert sizes(masks) == (31, 17, 38)
+
+
+def test_balanced_rounds_to_the_nearest() -> None:
+    assert sizes(splits.draw("balanced-60-20-20", torch.arange(9) % 2, 0)) == (6, 2, 1)  # 2.7 of a class, 1.8 of all
+    assert sizes(splits.draw("balanced-60-20-20", torch.arange(15) % 2, 0)) == (8, 3, 4)  # 4.5 of a class
+    assert sizes(splits.draw("balanced-60-20-20", torch.arange(25) % 2, 0)) == (16, 5, 4)  # 7.5 of a class
+
+
+def test_balanced_validates_on_a_draw_from_all_that_is_left() -> None:
+    firsts = [int((LABELS[splits.draw("balanced-60-20-20", LABELS, seed).val] == 0).sum()) for seed in range(100)]
+    assert len(set(firsts)) > 3
+    assert sum(firsts) / 100 == pytest.approx(17 * 40 / 55, abs=0.5)
+
+
 def test_few_takes_the_same_number_of_every_class() -> None:
     labels = LABELS[LABELS < 3]
     masks = splits.draw("few-3-7", labels, 0)
@@ -83,7 +103,17 @@ def test_few_of_a_node_level_and_a_graph_level_set() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["random-60-20-30", "class-0-50-50", "index-80-20", "stratified-60-20-20", "random", "random-a-b-c", ""]
+    "name",
+    [
+        "random-60-20-30",
+        "balanced-60-20-30",
+        "class-0-50-50",
+        "index-80-20",
+        "stratified-60-20-20",
+        "random",
+        "random-a-b-c",
+        "",
+    ],
 )
 def test_impossible_names(name: str) -> None:
     with pytest.raises(GraphError, match="percentages of train, validation and test that add up to 100"):
@@ -94,11 +124,12 @@ def test_draws_are_the_same_on_every_machine() -> None:
     labels = torch.arange(100) % 3
     digests = {
         name: hashlib.sha256(torch.stack(splits.draw(name, labels, 0)).numpy().tobytes()).hexdigest()[:16]
-        for name in ("random-60-20-20", "class-60-20-20", "few-5-10")
+        for name in ("random-60-20-20", "class-60-20-20", "balanced-60-20-20", "few-5-10")
     }
     assert digests == {
         "random-60-20-20": "f1fccc546ed16bc6",
         "class-60-20-20": "6fb196f428185c04",
+        "balanced-60-20-20": "4931a589cb83a5a0",
         "few-5-10": "d6599bef39b79152",
     }
 
@@ -128,10 +159,11 @@ def test_a_split_that_the_set_lacks(name: str, split: str) -> None:
         datasets.load(name, split=split)
 
 
-def test_targets_have_no_classes() -> None:
+@pytest.mark.parametrize("name", ["class-80-10-10", "balanced-60-20-20"])
+def test_targets_have_no_classes(name: str) -> None:
     about = datasets.info("chameleon-traffic")
-    with pytest.raises(GraphError, match="has no split 'class-80-10-10'; it has geom-gcn, random-a-b-c, index-a-b-c"):
-        splits.masks(about, "class-80-10-10", 0, torch.zeros(2277))
+    with pytest.raises(GraphError, match=f"has no split '{name}'; it has geom-gcn, random-a-b-c, index-a-b-c"):
+        splits.masks(about, name, 0, torch.zeros(2277))
 
 
 def test_tu_10fold_is_stratified_and_its_test_folds_are_a_partition() -> None:
@@ -179,6 +211,24 @@ def test_geom_gcn(name: str, expected: set[tuple[int, ...]]) -> None:
     assert all(torch.stack(masks).sum(dim=0).max() == 1 for masks in ten)
     assert len({masks.train.numpy().tobytes() for masks in ten}) == 10
     assert equal(ten[4], stored(name, "geom-gcn", 14))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "train", "left", "val"),
+    [
+        ("texas", [22, 1, 18, 22, 22], [11, 0, 0, 79, 8], 37),
+        ("cornell", [22, 16, 22, 22, 17], [16, 0, 8, 60, 0], 37),
+        ("actor", [853, 912, 912, 912, 912], [0, 425, 718, 903, 1053], 1520),
+    ],
+)
+def test_balanced_changes_what_is_tested(name: str, train: list[int], left: list[int], val: int) -> None:
+    graph = datasets.load(name, split="balanced-60-20-20", seed=1)
+    labels, trains = graph.ndata["label"], graph.ndata["train_mask"]
+    assert torch.bincount(labels[trains]).tolist() == train
+    assert torch.bincount(labels[~trains], minlength=5).tolist() == left
+    assert graph.ndata["val_mask"].sum() == val
+    assert graph.ndata["test_mask"].sum() == sum(left) - val
 
 
 @needs_data

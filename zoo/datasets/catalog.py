@@ -17,9 +17,9 @@ Task = Literal["node-classification", "node-regression", "graph-classification"]
 
 # The families of splits that are drawn, not read from a file; `zoo.datasets.splits` says what their numbers mean.
 DRAWN_SPLITS = {
-    "node-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "few-k-v"),
+    "node-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "balanced-a-b-c", "few-k-v"),
     "node-regression": ("random-a-b-c", "index-a-b-c"),
-    "graph-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "few-k-v"),
+    "graph-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "balanced-a-b-c", "few-k-v"),
 }
 
 

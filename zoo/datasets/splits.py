@@ -12,10 +12,15 @@
 | `random-a-b-c` | a/b/c percent drawn from all alike | yes |
 | `class-a-b-c` | a/b/c percent drawn inside every class | yes |
 | `index-a-b-c` | the first a, the last c percent by index; those between validate | no |
+| `balanced-a-b-c` | a percent train, equally many of every class; of the rest, b percent of all validate | yes |
 | `few-k-v` | k of every class train, v validate, all others test; `few-20-30` is that of Shchur et al. 2018 | yes |
 
 Shares are rounded down for training and validation (for `index-a-b-c`: training and test), and the remaining part
 takes the rest. All draws come from `torch.Generator().manual_seed(seed)`.
+
+`balanced-a-b-c` is the rule of the GPR-GNN authors' code: of n items in C classes (C - 1 is the largest label),
+round(a·n / 100·C) of every class train, or all of a class that has fewer, and round(b·n / 100) validate; halves are
+rounded to even. It changes what is tested: of a small class nothing may be left.
 """
 
 import importlib
@@ -41,7 +46,7 @@ _READERS = {
     "fair-10fold": "folds",
     "tu-10fold": "folds",
 }
-_SHARES = re.compile(r"(random|class|index)-(\d+)-(\d+)-(\d+)")
+_SHARES = re.compile(r"(random|class|index|balanced)-(\d+)-(\d+)-(\d+)")
 _FEW = re.compile(r"few-(\d+)-(\d+)")
 
 
@@ -107,18 +112,19 @@ def _shares(name: str) -> tuple[str, int, int, int]:
     shares = [int(share) for share in match.groups()[1:]] if match else []
     if match is None or sum(shares) != 100 or shares[0] == 0:
         raise GraphError(
-            f"{name!r} is not a split: expected random-a-b-c, class-a-b-c or index-a-b-c, percentages of "
-            f"train, validation and test that add up to 100, such as random-60-20-20, or few-k-v, numbers per class"
+            f"{name!r} is not a split: expected random-a-b-c, class-a-b-c, index-a-b-c or balanced-a-b-c, "
+            f"percentages of train, validation and test that add up to 100, such as random-60-20-20, or few-k-v, "
+            f"numbers per class"
         )
     return match[1], shares[0], shares[1], shares[2]
 
 
 def draw(name: str, labels: Tensor, seed: int) -> Masks:
-    """Draws `random-a-b-c`, `class-a-b-c`, `index-a-b-c` or `few-k-v`.
+    """Draws `random-a-b-c`, `class-a-b-c`, `index-a-b-c`, `balanced-a-b-c` or `few-k-v`.
 
     Args:
         name: Family and numbers: percentages that add up to 100, or items per class.
-        labels: Labels of shape (n,); only `class-a-b-c` and `few-k-v` look at their values.
+        labels: Labels of shape (n,); `random-a-b-c` and `index-a-b-c` do not look at their values.
         seed: Seed of the draw.
 
     Raises:
@@ -134,6 +140,8 @@ def draw(name: str, labels: Tensor, seed: int) -> Masks:
     if family == "random":
         order = torch.randperm(n, generator=generator)
         return _as_masks(order, torch.arange(n), n * train // 100, n * train // 100 + n * val // 100)
+    if family == "balanced":
+        return _draw_balanced(train, val, labels, generator)
     order, rank, size = _shuffled_classes(labels, generator)
     first = size * train // 100
     return _as_masks(order, rank, first, first + size * val // 100)
@@ -147,6 +155,16 @@ def _draw_few(name: str, labels: Tensor, generator: torch.Generator) -> Masks:
         count = int((labels == short[0]).sum())
         raise GraphError(f"split {name!r} needs {train + val} items of every class, but class {short[0]} has {count}")
     return _as_masks(order, rank, train, train + val)
+
+
+def _draw_balanced(train: int, val: int, labels: Tensor, generator: torch.Generator) -> Masks:
+    n = len(labels)
+    order, rank, _ = _shuffled_classes(labels, generator)
+    trains = rank < round(n * train / (100 * (int(labels.max()) + 1)))
+    rest = order[~trains]
+    rest = rest[torch.randperm(len(rest), generator=generator)]
+    validating = round(n * val / 100)
+    return from_indices(n, order[trains], rest[:validating], rest[validating:])
 
 
 def _shuffled_classes(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
