@@ -3,8 +3,8 @@
     python benchmarks/selection_rules.py RECIPE [--runs runs]
 
 Reads the logs of finished runs, made by `zoo reproduce TABLE --cells …`, and prints, rule by rule, mean and unbiased
-standard deviation of the test score over the seeds, and the mean epoch selected. For metrics of which more is better,
-and for diagnoses only: nothing is selected by what it prints.
+standard deviation of the test score over the seeds, the mean epoch selected, and the verdict that this would be. For
+metrics of which more is better, and for diagnoses only: nothing is selected by what it prints.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from zoo.reproduction import run_folder
+from zoo.reproduction import judge, run_folder
 from zoo.training.loop import LOG
 from zoo.training.recipe import find
 
@@ -33,18 +33,37 @@ def both_at_their_best(log: Log) -> dict[str, Any]:
     return selected
 
 
+def best_val_loss(log: Log) -> dict[str, Any]:
+    """The epoch with the lowest validation loss."""
+    return min(log, key=lambda line: line["val_loss"])
+
+
 def ten_epochs_mean(log: Log) -> dict[str, Any]:
     """The epoch at which the validation loss first exceeds its mean over the ten before (the GCN authors' code)."""
+    return log[first_above_mean(log, 10)]
+
+
+def best_loss_until_stopped(log: Log) -> dict[str, Any]:
+    """The lowest validation loss until it first exceeds its mean over the 200 epochs before (the GPR-GNN authors')."""
+    return best_val_loss(log[: first_above_mean(log, 200) + 1])
+
+
+def first_above_mean(log: Log, window: int) -> int:
+    """Where the validation loss first exceeds its mean over the `window` epochs before; else the end of the log.
+
+    Both authors look from the second epoch on that has so many before it.
+    """
     losses = [line["val_loss"] for line in log]
-    stops = (i for i in range(11, len(log)) if losses[i] > statistics.fmean(losses[i - 10 : i]))
-    return log[next(stops, len(log) - 1)]
+    stops = (i for i in range(window + 1, len(log)) if losses[i] > statistics.fmean(losses[i - window : i]))
+    return next(stops, len(log) - 1)
 
 
 RULES: dict[str, Callable[[Log], dict[str, Any]]] = {
     "best-val": lambda log: max(log, key=lambda line: (line["val"], -line["val_loss"])),
-    "best-val-loss": lambda log: min(log, key=lambda line: line["val_loss"]),
+    "best-val-loss": best_val_loss,
     "both at their best": both_at_their_best,
     "loss above mean of 10": ten_epochs_mean,
+    "best loss, mean of 200": best_loss_until_stopped,
     "last": lambda log: log[-1],
     "best-test (weak)": lambda log: max(log, key=lambda line: line["test"]),
 }
@@ -64,8 +83,10 @@ def main(name: str, runs: Path) -> None:
     for rule, select in RULES.items():
         lines = [select(log) for log in logs]
         scores, epochs = [line["test"] for line in lines], [line["epoch"] for line in lines]
-        spread = f"{statistics.fmean(scores):6.2f} ± {statistics.stdev(scores):.2f}"
-        print(f"{rule:22s} {spread}   at epoch {statistics.fmean(epochs):.0f}   ({len(lines)} seeds)")
+        mean, std = statistics.fmean(scores), statistics.stdev(scores)
+        verdict = judge(mean, std, len(scores), recipe.published, recipe.protocol.metric)
+        epoch = f"at epoch {statistics.fmean(epochs):.0f}"
+        print(f"{rule:22s} {mean:6.2f} ± {std:.2f}   {epoch:13s}   ({len(lines)} seeds)   {verdict}")
 
 
 if __name__ == "__main__":
