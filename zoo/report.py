@@ -125,12 +125,12 @@ def table_page(table: Table, results: list[CellResult]) -> str:
         header.insert(4, f"against {table.baseline} (n)")
         for row, result in zip(rows, results, strict=True):
             row.insert(4, difference(result.cell.recipe.protocol.metric, result.difference))
-    remarks = [
-        f"- **{result.cell.name}.** {text}"
-        for result in results
-        for text in (result.cell.recipe.note, result.reason)
-        if text
-    ]
+    remarks: dict[str, list[str]] = {}  # several cells can share a recipe's
+    for result in results:
+        for text in (result.cell.recipe.note, result.reason):
+            if text:
+                remarks.setdefault(text, []).append(result.cell.name)
+    lines = [f"- **{'; '.join(names)}.** {text}" for text, names in remarks.items()]
     sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
     parts = [
         f"# {table.title}",
@@ -138,7 +138,7 @@ def table_page(table: Table, results: list[CellResult]) -> str:
         HOW_TO_READ,
         HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
         markdown_table(header, rows),
-        "## Remarks\n\n" + "\n".join(remarks) if remarks else "",
+        "## Remarks\n\n" + "\n".join(lines) if lines else "",
         "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
