@@ -148,7 +148,7 @@ def test_with_other_classes_gamma_is_kept_by_loading_and_starts_anew_with_a_new_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        ({"num_steps": 0}, "num_steps must be from 1 to 10000, got 0"),
         ({"init": "sgc"}, "unknown init 'sgc': choose from ppr, nppr, random"),
         ({"alpha": -0.1}, "alpha must be from 0 to 1 for init='ppr', got -0.1"),
         ({"alpha": float("nan")}, "alpha must be from 0 to 1 for init='ppr', got nan"),

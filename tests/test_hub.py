@@ -414,6 +414,13 @@ def test_an_address_that_is_none_is_refused(source: str, hub: FakeHub) -> None:
     assert hub.log == []
 
 
+@pytest.mark.parametrize("revision", ["../../x", "/etc", "a b", "a\nb", "é"])
+def test_a_revision_that_could_be_a_path_is_refused(revision: str, hub: FakeHub) -> None:
+    with pytest.raises(CheckpointNotFound, match="cannot be a commit, branch or tag"):
+        zoo.load("hf://org/mine", revision=revision)
+    assert hub.log == []
+
+
 def test_from_pretrained_wants_its_own_class(hub: FakeHub) -> None:
     zoo.push(zoo.load(NAME), "org/mine")
     with pytest.raises(CheckpointError, match="is a GCN, not a GAT"):

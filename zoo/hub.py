@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 SCHEME = "hf://"
 FILES = ("config.json", "model.safetensors")
+REVISION = re.compile(r"(?!/)(?!.*\.\.)[!-~]+")
 COMMIT = re.compile("[0-9a-f]{40}")
 BUSY = (429, 500, 502, 503, 504)
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -73,6 +74,8 @@ def fetch(
         HubError: The Hub refuses, is busy or cannot be reached, or the cache cannot be written.
         IntegrityError: What the Hub sends, or what is cached and cannot be fetched anew, is not what its checksum says.
     """
+    if revision is not None and REVISION.fullmatch(revision) is None:  # the client makes a path of it
+        raise CheckpointNotFound(f"{revision!r:.100} cannot be a commit, branch or tag")
     options: dict[str, Any] = {
         "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only, "force_download": force_download
     }

@@ -51,7 +51,13 @@ def sha256(content: bytes) -> str:
 
 
 def serialize(model: ZooModel) -> bytes:
-    """A model as a weights file: every tensor, and the config too, so that the sha256 covers it."""
+    """A model as a weights file: every tensor, and the config too, so that the sha256 covers it.
+
+    Raises:
+        ConfigError: The model is in another type than float32 or float64.
+    """
+    if others := {str(tensor.dtype) for tensor in model.parameters()} - {str(dtype) for dtype in DTYPES}:
+        raise ConfigError(f"a model in {', '.join(sorted(others))} is not saved, as DGL lacks that type: use .float()")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
     return safetensors.torch.save(tensors, metadata)

@@ -89,7 +89,7 @@ class ClusterNormalizeActivate(nn.Module):
             raise ConfigError(f"num_clusters must be at least 1, got {num_clusters}")
         if refit_every < 0:
             raise ConfigError(f"refit_every must not be negative, got {refit_every}")
-        if refit_threshold is not None and refit_threshold < 0:
+        if refit_threshold is not None and not refit_threshold >= 0:  # NaN is neither
             raise ConfigError(f"refit_threshold must not be negative, got {refit_threshold}")
         self.num_clusters, self.distance = num_clusters, distance
         self.refit_every, self.refit_threshold = refit_every, refit_threshold

@@ -31,6 +31,7 @@ from zoo.nn.sparse_linear import Dropout, Features, Linear
 __all__ = ["GPRGNN", "PropagatedLinear"]
 
 INITS = ("ppr", "nppr", "random")
+MAX_STEPS = 10_000
 
 
 @register(
@@ -135,8 +136,8 @@ class PropagatedLinear(nn.Module):
 
 
 def _check_gamma(num_steps: int, init: str, alpha: float) -> None:
-    if num_steps < 1:
-        raise ConfigError(f"num_steps must be at least 1, got {num_steps}")
+    if not 1 <= num_steps <= MAX_STEPS:
+        raise ConfigError(f"num_steps must be from 1 to {MAX_STEPS}, got {num_steps}")
     if init not in INITS:
         raise ConfigError(f"unknown init {init!r}: choose from {', '.join(INITS)}")
     lowest = 0 if init == "ppr" else -1
@@ -146,10 +147,15 @@ def _check_gamma(num_steps: int, init: str, alpha: float) -> None:
 
 def _initial_gamma(num_steps: int, init: str, alpha: float) -> Tensor:
     """Where γ starts, (num_steps + 1,); see `GPRGNN`."""
-    steps = torch.arange(num_steps + 1, dtype=torch.get_default_dtype())
+    if init == "random":
+        gamma = torch.empty(num_steps + 1).uniform_(-1, 1)
+        return gamma / gamma.abs().sum()
+    # On the CPU: a checkpoint is first built without memory, where the first power takes a second of imports.
+    steps = torch.arange(num_steps + 1, dtype=torch.get_default_dtype(), device="cpu")
     if init == "ppr":
         gamma = alpha * (1 - alpha) ** steps
         gamma[-1] = (1 - alpha) ** num_steps
-        return gamma
-    gamma = torch.empty_like(steps).uniform_(-1, 1) if init == "random" else alpha**steps
-    return gamma / gamma.abs().sum()
+    else:
+        gamma = alpha**steps
+        gamma = gamma / gamma.abs().sum()
+    return gamma.to(torch.get_default_device())
