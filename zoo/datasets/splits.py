@@ -19,7 +19,7 @@ Shares are rounded down for training and validation (for `index-a-b-c`: training
 takes the rest. All draws come from `torch.Generator().manual_seed(seed)`.
 
 `balanced-a-b-c` is the rule of the GPR-GNN authors' code: of n items in C classes (C - 1 is the largest label),
-round(a·n / 100·C) of every class train, or all of a class that has fewer, and round(b·n / 100) validate; halves are
+round(a·n / (100·C)) of every class train, or all of a class that has fewer, and round(b·n / 100) validate; halves are
 rounded to even. It changes what is tested: of a small class nothing may be left.
 """
 
