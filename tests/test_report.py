@@ -1,5 +1,6 @@
 """Pages are made from results, and those that are committed are the ones that would be made now."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ def test_committed_pages_are_up_to_date(tmp_path: Path) -> None:
     for path in written:
         committed = ROOT / path.relative_to(tmp_path)
         assert committed.read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), f"{committed}: `zoo report`"
+
+
+def test_the_guide_to_fine_tuning_quotes_the_generated_numbers() -> None:
+    guide, page = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("fine-tuning.md", "results/transfer.md"))
+    quoted = re.findall(r"[+−]?[\d.]+ ± [\d.]+ \(\d+\)", guide)
+    assert len(quoted) == 18
+    for number in quoted:
+        assert f"| {number} |" in page
 
 
 def test_no_page_is_left_over() -> None:
