@@ -33,7 +33,8 @@ def test_committed_pages_are_up_to_date(tmp_path: Path) -> None:
 
 
 def test_the_guide_to_fine_tuning_quotes_the_generated_numbers() -> None:
-    guide, page = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("fine-tuning.md", "results/transfer.md"))
+    pages = ("fine-tuning.md", "results/transfer.md")
+    guide, page = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in pages)
     quoted = re.findall(r"[+−]?[\d.]+ ± [\d.]+ \(\d+\)", guide)
     assert len(quoted) == 18
     for number in quoted:
