@@ -123,12 +123,16 @@ class Cut:
 
 @dataclass(frozen=True)
 class Stalled:
-    """Nothing more comes after so many bytes of the body (-1: nothing at all), until the hub stops."""
+    """Nothing more comes after so many bytes of the body (-1: nothing at all), until the hub stops.
+
+    The request is carried out, or not.
+    """
 
     after: int = -1
+    done: bool = True
 
     def __call__(self, handle: Callable[[], Answer]) -> Answer:
-        return replace(handle(), sent=self.after, end="stall")
+        return replace(handle() if self.done else Answer(0), sent=self.after, end="stall")
 
 
 class Corrupted:

@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import safetensors.torch
 import torch
 from broken import FAMILIES, Files, Mutation, mutation, originals
 
@@ -151,23 +152,24 @@ def test_what_is_not_broken_loads(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "error", "message"),
+    ("source", "message"),
     [
-        ("a\0b/c", CheckpointError, "cannot read .*null byte"),
-        ("\ud800/c", CheckpointError, "cannot read "),
-        (f"./{'x' * 5000}", CheckpointError, "cannot read .*too long"),
-        ("~nobody-has-this-name/c", CheckpointNotFound, "there is no such user"),
-        ("gcn-csbm\n", CheckpointNotFound, "is not a checkpoint's name"),
-        ("hf://../x/y", CheckpointNotFound, "is not of the form hf://"),
-        ("hf://ü/x", CheckpointNotFound, "is not of the form hf://"),
-        (None, CheckpointNotFound, "'None' is not a checkpoint's name|no checkpoint"),
-        (5, CheckpointNotFound, "no checkpoint '5'"),
-        (b"gcn-csbm", CheckpointNotFound, "is not a checkpoint's name"),
+        ("a\0b/c", r"'a\\x00b/c': there is no such folder"),
+        ("\ud800/c", "there is no such folder"),
+        (f"./{'x' * 5000}", "there is no such folder"),
+        ("~nobody-has-this-name/c", "there is no such folder"),
+        ("gcn-csbm\n", "is not a checkpoint's name"),
+        ("hf://../x/y", "is not of the form hf://"),
+        ("hf://ü/x", "is not of the form hf://"),
+        (None, "'None' is not a checkpoint's name|no checkpoint"),
+        (5, "no checkpoint '5'"),
+        (b"gcn-csbm", "is not a checkpoint's name"),
     ],
 )
-def test_a_source_that_is_none_is_one_clear_error(source: Any, error: type[ZooError], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_a_source_that_is_none_is_one_clear_error(source: Any, message: str) -> None:
+    with pytest.raises(CheckpointNotFound, match=message) as raised:
         zoo.load(source)
+    assert len(str(raised.value)) < LONGEST
 
 
 @pytest.fixture
@@ -194,7 +196,8 @@ def test_a_config_that_is_no_config_by_its_size_is_not_parsed(checkpoint: Path) 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e5m2])
 def test_a_type_that_dgl_does_not_compute_in_is_refused(checkpoint: Path, dtype: torch.dtype) -> None:
-    weights.write(zoo.load(checkpoint).to(dtype), checkpoint)
+    tensors = {name: tensor.to(dtype) for name, tensor in zoo.load(checkpoint).state_dict().items()}
+    safetensors.torch.save_file(tensors, checkpoint / weights.WEIGHTS)
     with pytest.raises(CheckpointError, match=rf"does not fit GCN: .* is {dtype}"):
         zoo.load(checkpoint)
 

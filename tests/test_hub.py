@@ -13,16 +13,24 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from fakehub import Answer, FakeHub, Status
+from fakehub import Answer, Corrupted, FakeHub, Status
 from test_models import METHODS, make_graph, make_trained, other_arguments
 
 import zoo
 from zoo import hub as hub_module
-from zoo import registry
+from zoo import registry, weights
 from zoo._files import resource
 from zoo.cards import card
 from zoo.cli import main
-from zoo.errors import CheckpointError, CheckpointNotFound, HubError, IntegrityError, RegistryError, ZooError
+from zoo.errors import (
+    CheckpointError,
+    CheckpointNotFound,
+    ConfigError,
+    HubError,
+    IntegrityError,
+    RegistryError,
+    ZooError,
+)
 from zoo.model import ZooModel
 
 CHECKPOINTS = registry.list_checkpoints()
@@ -210,13 +218,20 @@ def test_a_registry_that_cannot_be_written_stops_the_push_before_it_begins(
 
 
 def test_what_cannot_be_pushed_is_said_before_it_begins(hub: FakeHub, tmp_path: Path) -> None:
-    for to in ("", "org/", "../x", "a/b/c", "org name/x", "org"):
+    for to in ("", "org/", "../x", "a/b/c", "org name/x", "org", None):
         with pytest.raises(CheckpointNotFound, match="cannot be a repository: expected organisation/name"):
-            zoo.push(zoo.load(NAME), to)
+            zoo.push(zoo.load(NAME), to)  # type: ignore[arg-type]
     with pytest.raises(CheckpointNotFound, match="no checkpoint 'gcn-csb': did you mean gcn-csbm"):
         zoo.push("gcn-csb", "org")
-    with pytest.raises(CheckpointError, match="cannot read"):
-        zoo.push("./none", "org")
+    for folder in ("./none", "~nobody-has-this-name/x"):
+        with pytest.raises(CheckpointNotFound, match="there is no such folder"):
+            zoo.push(folder, "org")
+    with pytest.raises(CheckpointNotFound, match="'org/one' is one repository, but each checkpoint needs its own"):
+        next(zoo.push_all("org/one"))
+    model = zoo.load(NAME)
+    model.head = torch.nn.Linear(16, 2)
+    with pytest.raises(ConfigError, match=r"could not be loaded again is not saved: .* does not fit GCN"):
+        zoo.push(model, "org/mine")
     zoo.load(NAME).save_pretrained(tmp_path / "mine")
     (tmp_path / "mine" / "result.json").write_text('{"metric": "accuracy"}')
     with pytest.raises(CheckpointError, match="is not the result of a run"):
@@ -231,6 +246,51 @@ def test_what_cannot_be_pushed_is_said_before_it_begins(hub: FakeHub, tmp_path: 
 def test_a_token_that_may_not_write_is_one_clear_error(token: str, error: type[ZooError], message: str) -> None:
     with pytest.raises(error, match=message):
         zoo.push(zoo.load(NAME), "org/mine", token=token)
+
+
+@pytest.mark.parametrize("token", ["", "hf_write ", "hf_wri\nte", "hf_wrïte"])
+def test_what_cannot_be_a_token_is_not_sent_and_not_shown(token: str, hub: FakeHub) -> None:
+    for call in (lambda: zoo.push(zoo.load(NAME), "org/mine", token=token), lambda: zoo.load("hf://a/b", token=token)):
+        with pytest.raises(HubError, match="the token is empty, or has a space") as raised:
+            call()
+        assert "hf_w" not in str(raised.value)
+    assert hub.log == []
+
+
+def test_a_checkpoint_that_changes_while_it_is_pushed_is_not_pinned(
+    hub: FakeHub, own_registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = registry.info(NAME)
+    other = dataclasses.replace(entry, weights=registry.Weights("0" * 64, 1))
+    cases = {"one": {**registry.read(), NAME: other}, "two": {"gcn-cora": registry.info("gcn-cora")}}
+    for organisation, entries in cases.items():
+
+        def change(handle: Any, entries: Any = entries) -> Answer:
+            registry.write(entries, own_registry)
+            answer: Answer = handle()
+            return answer
+
+        before = own_registry.read_bytes()
+        hub.fault("commit", change)
+        with pytest.raises(RegistryError, match="has changed while it was pushed: push it again"):
+            zoo.push(NAME, organisation)
+        own_registry.write_bytes(before)
+
+
+def test_a_new_private_repository_needs_no_second_request(hub: FakeHub) -> None:
+    zoo.push(zoo.load(NAME), "org/mine", private=True)
+    assert hub.count("settings") == 0
+    zoo.push(zoo.load(NAME), "org/mine", private=False)
+    assert hub.count("settings") == 1
+
+
+def test_a_licence_is_named_only_if_it_is_given(hub: FakeHub) -> None:
+    from huggingface_hub import ModelCard
+
+    zoo.push(zoo.load(NAME), "org/mine")
+    assert ModelCard.load("org/mine").data.license is None
+    zoo.push(zoo.load(NAME), "org/mine", license="mit")
+    assert ModelCard.load("org/mine").data.license == "mit"
 
 
 # The card
@@ -324,7 +384,7 @@ def test_the_hubs_usual_words(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.
             "hf://org/mine", revision=commit, cache_dir=tmp_path / "other", local_files_only=local_files_only
         )
         assert_same(loaded, model)
-    with pytest.raises(CheckpointNotFound, match=r"not in the cache .*, and may not be fetched"):
+    with pytest.raises(CheckpointNotFound, match="not in the cache, and may not be fetched"):
         zoo.load(address, local_files_only=True)
     zoo.load(address)
     gets = hub.count("GET resolve")
@@ -391,6 +451,46 @@ def test_the_registrys_sha256_counts_even_if_the_hub_agrees_with_itself(
         zoo.load(NAME)
 
 
+def test_without_symbolic_links_a_file_is_compared_when_it_is_fetched(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    model = zoo.load(NAME)
+    address = zoo.push(model, "org/mine")
+    hub.fault("GET resolve", Corrupted(), path="model.safetensors")
+    assert_same(zoo.load(address), model)
+    assert not cached_file(tmp_path).is_symlink()
+    hub.fault("GET resolve", Corrupted(), path="model.safetensors", times=9)
+    with pytest.raises(IntegrityError, match="is not what its checksum on the Hub says"):
+        zoo.load(address, cache_dir=tmp_path / "other")
+
+
+@pytest.mark.parametrize("key", ["dropout", "transforms"])
+def test_a_config_that_is_not_the_weights_own_is_refused(hub: FakeHub, key: str) -> None:
+    files = weights.files(zoo.load(NAME))
+    changed = {**json.loads(files["config.json"]), key: 0.9 if key == "dropout" else []}
+    hub.publish("org/x", {**files, "config.json": json.dumps(changed).encode()})
+    with pytest.raises(IntegrityError, match="was changed: the weights were written with another config"):
+        zoo.load("hf://org/x")
+
+
+def test_a_cached_file_that_cannot_be_read_is_one_clear_error(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = zoo.push(zoo.load(NAME), "org/mine")
+    zoo.load(address)
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "the file")
+
+    monkeypatch.setattr("zoo.hub._is_sound", forbidden)
+    with pytest.raises(HubError, match=r"the cache cannot be used \(Permission denied: the file\)"):
+        zoo.load(address)
+
+
+def test_a_repository_named_without_its_scheme_is_guessed() -> None:
+    with pytest.raises(CheckpointNotFound, match="there is no such folder: did you mean hf://org/mine"):
+        zoo.load("org/mine")
+
+
 def test_a_stranger_can_name_a_model_of_the_zoo_and_no_more(hub: FakeHub) -> None:
     content = (resource("pretrained") / NAME / "model.safetensors").read_bytes()
     for config, message in [
@@ -428,6 +528,11 @@ def test_from_pretrained_wants_its_own_class(hub: FakeHub) -> None:
     for source in ("org/none", "../x/y/z", "no such folder"):
         with pytest.raises(CheckpointNotFound):
             zoo.models.get("gcn").from_pretrained(source)
+    with pytest.warns(UserWarning, match="new and untrained: head"):
+        assert zoo.models.get("gcn").from_pretrained("org/mine", num_classes=9).num_classes == 9
+    for place in ("org/mine", resource("pretrained") / NAME):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'bogus'"):
+            zoo.models.get("gcn").from_pretrained(place, bogus=9)
 
 
 def test_other_widths_from_the_hub(hub: FakeHub) -> None:
@@ -449,6 +554,7 @@ def test_push_pull_and_verify_on_the_command_line(
         assert f"{name}  hf://org/{name}@{registry.info(name).hub.revision}" in pushed.output
     assert run("push", NAME).exit_code == 2  # no organisation
     assert run("push", "a", "b", "org/one").exit_code == 2
+    assert run("push", "--all", "org/one").exit_code == 2
     assert "say --all" in run("push", "org").output
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -475,7 +581,7 @@ def test_verify_finds_what_the_hub_has_wrong(hub: FakeHub, own_registry: Path) -
     commit = zoo.push(other, "org/other").partition("@")[2]
     entry = registry.info(NAME)
     for there, message in [
-        (registry.Hub("org/other", commit), "its sha256 is"),
+        (registry.Hub("org/other", commit), "was changed: its sha256 is"),
         (registry.Hub("org/none", commit), "there is no such repository"),
         (registry.Hub("org/other", "0" * 40), "no such commit"),
     ]:

@@ -7,11 +7,14 @@ import contextlib
 import os
 import re
 import resource
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from fakehub import Corrupted, Cut, FakeHub, Stalled, Status, Truncated, WrongETag
@@ -32,9 +35,13 @@ HOW = """\
 Made by `tests/test_hub_faults.py`: the real client of the Hub, and a server on the loopback that misbehaves. *Once*:
 the first request of a kind goes wrong. *Always*: each of them does. After every row the tests make sure that no later
 load, with or without a network, takes a half or a wrong file, that a push has left all files or none, and that
-everything works once the fault is gone. Waits between attempts are as long as the Hub asks for (at most a minute),
-else one and two seconds; a Hub that is silent is given up after `HF_HUB_ETAG_TIMEOUT` and `HF_HUB_DOWNLOAD_TIMEOUT`
-(ten seconds each), when it is written to after a minute."""
+everything works once the fault is gone.
+
+What may go better the next time is tried three times, transfers twice (and by the client itself more often), after as
+long as the Hub asks for (a minute at most), else after one and two seconds. A Hub that is silent when it is looked at
+is given up after `HF_HUB_ETAG_TIMEOUT`, ten seconds; every other call after a minute, and a second more for each 50
+kB that it transfers. Not tested: Xet, a newer way in which the client moves files if `hf_xet` is installed, and
+proxies."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Case:
     kind: str
     fault: Any
     path: str = ""
+    endless: bool = False  # the client alone would wait for hours
 
 
 WEIGHTS = "model.safetensors"
@@ -62,6 +70,7 @@ LOADING = [
     Case("403, a gated repository", "resolve", Status(403, "GatedRepo")),
     Case("429, too many requests, when looking", "HEAD resolve", Status(429, Retry_After="5")),
     Case("429, too many requests, when reading", "GET resolve", Status(429, Retry_After="5"), WEIGHTS),
+    Case("429, with a wait of an hour", "GET resolve", Status(429, Retry_After="3600"), WEIGHTS, endless=True),
     Case("503, unavailable, when looking", "HEAD resolve", Status(503)),
     Case("503, unavailable, when reading", "GET resolve", Status(503), WEIGHTS),
     Case("500, an error of the server", "resolve", Status(500)),
@@ -85,7 +94,9 @@ PUSHING = [
     Case("the connection is reset at the weights", "PUT lfs", Cut(reset=True)),
     Case("the connection is cut before the commit", "commit", Cut()),
     Case("the connection is cut after the commit", "commit", Cut(done=True)),
-    Case("the server is silent", "create", Stalled()),
+    Case("the server is silent at the start", "create", Stalled(), endless=True),
+    Case("the server is silent at the weights", "PUT lfs", Stalled(done=False), endless=True),
+    Case("the server is silent at the commit", "commit", Stalled(done=False), endless=True),
 ]
 
 
@@ -94,7 +105,19 @@ def _short_waits(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_write")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.1)
-    monkeypatch.setattr("zoo.hub.LONGEST_WAIT", 0.1)
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
+    """A case; if it is endless, a call may take a second, and a client that wants to sleep long does until the end."""
+    woken = threading.Event()
+    if "hour" in request.param.name and huggingface_hub.__version__.startswith("1."):
+        pytest.skip("the client's first major version does not heed how long it should wait")
+    if request.param.endless:
+        monkeypatch.setattr("zoo.hub.PATIENCE", 1.0)
+        monkeypatch.setattr(time, "sleep", lambda seconds: woken.wait(60) if seconds > 60 else None)
+    yield request.param
+    woken.set()
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +163,7 @@ def expect_row(section: str, name: str, once: str, always: str) -> None:
 written: dict[str, list[list[str]]] = {}
 
 
-@pytest.mark.parametrize("case", LOADING, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", LOADING, ids=lambda case: case.name, indirect=True)
 def test_loading(case: Case, hub: FakeHub, model: ZooModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address, seen = zoo.push(model, "org/mine"), []
     for times in (1, ALWAYS):
@@ -149,12 +172,13 @@ def test_loading(case: Case, hub: FakeHub, model: ZooModel, tmp_path: Path, monk
         seen.append(outcome(lambda: check_load("hf://org/mine", model), LOADED))
         check_nothing_wrong_is_cached(address, model)
         hub.heal()
-        check_load(address, model)
-        check_load("hf://org/mine", model)
+        if not case.endless:  # else the client still waits, and keeps the file to itself
+            check_load(address, model)
+            check_load("hf://org/mine", model)
     expect_row("Loading `hf://org/mine`", case.name, *seen)
 
 
-@pytest.mark.parametrize("case", PUSHING, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", PUSHING, ids=lambda case: case.name, indirect=True)
 def test_pushing(case: Case, hub: FakeHub, model: ZooModel) -> None:
     seen = []
     for repo_id, times in (("org/mine", 1), ("org/other", ALWAYS)):

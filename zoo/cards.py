@@ -15,11 +15,14 @@ from zoo.training import recipe as recipes
 
 __all__ = ["card"]
 
-LICENSE = "apache-2.0"
-
 
 def card(
-    model: ZooModel, repo_id: str, *, entry: Checkpoint | None = None, result: Mapping[str, Any] | None = None
+    model: ZooModel,
+    repo_id: str,
+    *,
+    entry: Checkpoint | None = None,
+    result: Mapping[str, Any] | None = None,
+    license: str | None = None,
 ) -> str:
     """README.md of a repository: metadata that the Hub reads, and the text.
 
@@ -28,13 +31,15 @@ def card(
         repo_id: `organisation/name`.
         entry: For a checkpoint of the registry: its score, verdict and published number are told.
         result: For a model of one's own: what its run wrote to result.json.
+        license: For a model of one's own: an identifier as the Hub has it.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
     name = repo_id.rpartition("/")[2]
+    license = entry.license.lower() if entry else license
     data = ModelCardData(
         model_name=name,
-        license=entry.license.lower() if entry else LICENSE,
+        license=license,
         library_name="dgl-zoo",
         pipeline_tag="graph-ml",
         tags=["dgl", "graph-neural-networks", model.method, *([entry.task] if entry else [])],
@@ -48,7 +53,7 @@ def card(
         f"## Model\n\n```json\n{json.dumps(model.config, indent=2)}\n```",
         f"## Method\n\n{_as_markdown(_docstring(model).partition(chr(10))[2].strip())}",
         f"## Citation\n\n```bibtex\n{model.citation}\n```",
-        f"Licence of the weights: {entry.license if entry else LICENSE}.",
+        f"Licence of the weights: {license or 'none is named'}.",
     ]
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"))
 
@@ -124,7 +129,7 @@ def _own_score(result: Mapping[str, Any] | None) -> str:
         return "None was recorded."
     metric = result["metric"]
     return (
-        f"Measured by the run that made it, on the data it was trained on: {metric} "
+        f"Measured by the run that made it, on the nodes or graphs that its own data sets apart: {metric} "
         f"{report.number(result['test'], metric)} on test, {report.number(result['val'], metric)} on validation."
     )
 

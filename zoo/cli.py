@@ -266,8 +266,10 @@ def pull(sources: tuple[str, ...]) -> None:
 @click.argument("to")
 @click.option("--all", "everything", is_flag=True, help="Every checkpoint of the registry that is not there yet.")
 @click.option("--private/--public", default=None, help="Default: as the organisation has it.")
+@click.option("--revision", help="A branch. Default: main.")
 @click.option("--message", "commit_message", help="Of the commit.")
-def push(sources: tuple[str, ...], to: str, everything: bool, private: bool | None, commit_message: str | None) -> None:
+@click.option("--license", help="For the card of a folder of your own, such as mit.")
+def push(sources: tuple[str, ...], to: str, everything: bool, **options: Any) -> None:
     """Publishes checkpoints (names, or folders of your own) on the Hub: TO an organisation, or organisation/name."""
     from zoo.publishing import push, push_all
 
@@ -275,9 +277,7 @@ def push(sources: tuple[str, ...], to: str, everything: bool, private: bool | No
         raise click.UsageError("name what to push, or say --all")
     if len(sources) > 1 and "/" in to:
         raise click.UsageError(f"{len(sources)} checkpoints cannot all be {to}: give an organisation")
-    options: dict[str, Any] = {"private": private}
-    if commit_message is not None:
-        options["commit_message"] = commit_message
+    options = {key: value for key, value in options.items() if value is not None}
     pushed = push_all(to, **options) if everything else ((source, push(source, to, **options)) for source in sources)
     for source, address in pushed:
         click.echo(f"{source}  {address}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import queue
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +21,7 @@ from typing import Any, TypeVar
 from zoo.errors import CheckpointNotFound, HubError, IntegrityError, ZooError
 from zoo.registry import REPOSITORY
 
-__all__ = ["FILES", "SCHEME", "address", "cached", "fetch", "parse", "remote_sha256", "upload"]
+__all__ = ["FILES", "SCHEME", "address", "cached", "fetch", "parse", "upload"]
 
 T = TypeVar("T")
 
@@ -27,9 +29,10 @@ SCHEME = "hf://"
 FILES = ("config.json", "model.safetensors")
 REVISION = re.compile(r"(?!/)(?!.*\.\.)[!-~]+")
 COMMIT = re.compile("[0-9a-f]{40}")
-BUSY = (429, 500, 502, 503, 504)
+BUSY = (408, 429, 500, 502, 503, 504)
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-LONGEST_WAIT = 60.0  # seconds
+PATIENCE = 60.0  # seconds that a call may take, or the Hub may ask to wait
+SLOWEST = 50_000  # bytes in a second, with which a transfer is still waited for
 
 
 def parse(source: str) -> tuple[str, str | None]:
@@ -40,7 +43,7 @@ def parse(source: str) -> tuple[str, str | None]:
     """
     repo_id, at, revision = source.removeprefix(SCHEME).partition("@")
     if REPOSITORY.fullmatch(repo_id) is None or (at and not revision):
-        raise CheckpointNotFound(f"{source!r} is not of the form hf://organisation/name[@revision]")
+        raise CheckpointNotFound(f"{source!r:.200} is not of the form hf://organisation/name[@revision]")
     return repo_id, revision or None
 
 
@@ -61,8 +64,8 @@ def fetch(
     """The folder of a repository's two files, from the Hub's cache or the Hub, both of one commit.
 
     A file whose bytes are not those of the Hub's checksum is downloaded once more; if it is wrong again, it is removed.
-    The checksum is kept as the name of the cache's file, so it is there offline too (but not on a file system without
-    symbolic links).
+    The checksum is kept as the name of the cache's file, so it is there offline too. Where the cache's file system has
+    no symbolic links, as often on Windows, it is not kept, and a file is compared when it is fetched only.
 
     Args:
         repo_id: `organisation/name`.
@@ -76,6 +79,7 @@ def fetch(
     """
     if revision is not None and REVISION.fullmatch(revision) is None:  # the client makes a path of it
         raise CheckpointNotFound(f"{revision!r:.100} cannot be a commit, branch or tag")
+    _check_token(token)
     options: dict[str, Any] = {
         "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only, "force_download": force_download
     }
@@ -87,72 +91,80 @@ def fetch(
 
 
 def _fetch_file(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> Path:
-    path = _download(repo_id, file, revision, options)
-    if _is_sound(path):
-        return path
-    with contextlib.suppress(ZooError):  # offline, the wrong file is all there is
-        path = _download(repo_id, file, revision, {**options, "force_download": True})
-        if _is_sound(path):
+    what = f"{file} of {repo_id}@{revision or 'main'}"
+    with _explained(what):
+        path, checksum = _download(repo_id, file, revision, options)
+        if _is_sound(path, checksum):
             return path
-    with contextlib.suppress(OSError):  # a cache that cannot be written keeps it, and is checked again next time
+    remedy = _remove(path)
+    with contextlib.suppress(ZooError), _explained(what):  # offline, the wrong file is all there was
+        path, checksum = _download(repo_id, file, revision, options)
+        if _is_sound(path, checksum):
+            return path
+        remedy = _remove(path)
+    raise IntegrityError(f"{what} is not what its checksum on the Hub says, and could not be fetched whole; {remedy}")
+
+
+def _remove(path: Path) -> str:
+    """Removes a file from the cache, and says what is left to do."""
+    try:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
-    raise IntegrityError(
-        f"{file} of {repo_id}@{revision or 'main'} is not what its checksum on the Hub says, and could not be fetched "
-        f"whole; it was removed from the cache ({path}): try again"
-    )
+    except OSError:
+        return f"it cannot be removed from the cache: delete {path}"
+    return "it was removed from the cache: try again"
 
 
-def _is_sound(path: Path) -> bool:
-    """Whether a cached file has the checksum that its name in the cache is: sha256, of small files git's sha1."""
-    name, content = path.resolve().name, path.read_bytes()
-    if re.fullmatch("[0-9a-f]{64}", name):
-        return hashlib.sha256(content).hexdigest() == name
-    if re.fullmatch("[0-9a-f]{40}", name):
-        return _git_sha1(content) == name
-    return True  # the file system has no symbolic links, so the cache's file bears its own name
+def _is_sound(path: Path, checksum: str) -> bool:
+    """Whether a file has the Hub's checksum, a sha256 or for small files git's sha1; True if that is not known."""
+    with path.open("rb") as file:
+        if re.fullmatch("[0-9a-f]{64}", checksum):
+            return hashlib.file_digest(file, "sha256").hexdigest() == checksum
+        if re.fullmatch("[0-9a-f]{40}", checksum):
+            start = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+            return hashlib.file_digest(file, lambda: start).hexdigest() == checksum
+    return True
 
 
-def _git_sha1(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def _download(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> Path:
-    """One file, from the cache if it is there and of a commit, or if the Hub does not answer.
+def _download(repo_id: str, file: str, revision: str | None, options: dict[str, Any]) -> tuple[Path, str]:
+    """One file and its checksum, from the cache if it is there and of a commit, or if the Hub does not answer.
 
     The client would look for the file by itself, but some of its versions then wait for minutes, and it takes an old
-    copy of a branch without a word.
+    copy of a branch without a word. The checksum is also the name of the file that the cache's link leads to.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def cached() -> Path:
+    def cached() -> tuple[Path, str]:
         cache_dir = options["cache_dir"]
-        return Path(hf_hub_download(repo_id, file, revision=revision, cache_dir=cache_dir, local_files_only=True))
+        path = Path(hf_hub_download(repo_id, file, revision=revision, cache_dir=cache_dir, local_files_only=True))
+        return path, path.resolve().name
 
-    def look() -> object:
+    def look() -> Any:
         url = hf_hub_url(repo_id, file, revision=revision)
         return get_hf_file_metadata(url, token=options["token"], timeout=constants.HF_HUB_ETAG_TIMEOUT)
 
-    with _explained(f"{file} of {repo_id}@{revision or 'main'}"):
-        if constants.HF_HUB_OFFLINE or options["local_files_only"]:
+    if constants.HF_HUB_OFFLINE or options["local_files_only"]:
+        return cached()
+    if revision is not None and COMMIT.fullmatch(revision) and not options["force_download"]:
+        with contextlib.suppress(LocalEntryNotFoundError):
             return cached()
-        if revision is not None and COMMIT.fullmatch(revision) and not options["force_download"]:
-            with contextlib.suppress(LocalEntryNotFoundError):
-                return cached()
+    try:
+        found = _patiently(look)
+    except Exception as error:
+        if options["force_download"] or not _is_passing(error):
+            raise
         try:
-            _patiently(look)
-        except Exception as error:
-            if options["force_download"] or not _is_passing(error):
-                raise
-            try:
-                path = cached()
-            except LocalEntryNotFoundError:
-                raise error from None
-        else:  # here the client tries again by itself, but not in all cases
-            return Path(_patiently(lambda: hf_hub_download(repo_id, file, revision=revision, **options), attempts=2))
-    warnings.warn(f"{repo_id}: the Hub does not answer; taken from the cache: {path}", stacklevel=2)
-    return path
+            path, checksum = cached()
+        except LocalEntryNotFoundError:
+            raise error from None
+        warnings.warn(f"{repo_id}: the Hub does not answer; taken from the cache: {path}", stacklevel=6)
+        return path, checksum
+    # Here the client tries again by itself, but not in all cases.
+    path = _patiently(
+        lambda: hf_hub_download(repo_id, file, revision=revision, **options), size=found.size or 0, attempts=2
+    )
+    return Path(path), str(found.etag)
 
 
 def cached(repo_id: str, revision: str) -> Path | None:
@@ -161,23 +173,6 @@ def cached(repo_id: str, revision: str) -> Path | None:
 
     paths = [try_to_load_from_cache(repo_id, file, revision=revision) for file in FILES]
     return Path(paths[0]).parent if all(isinstance(path, str) for path in paths) and isinstance(paths[0], str) else None
-
-
-def remote_sha256(repo_id: str, revision: str, *, token: str | bool | None = None) -> str:
-    """The sha256 of the weights file at a commit, as the Hub has it, without downloading it.
-
-    Raises:
-        CheckpointNotFound, HubError: See `fetch`.
-    """
-    from huggingface_hub import HfApi
-
-    with _explained(f"{FILES[1]} of {repo_id}@{revision}"):
-        api = HfApi(token=token)
-        found = _patiently(lambda: api.get_paths_info(repo_id, [FILES[1]], revision=revision))
-    lfs = getattr(found[0], "lfs", None) if found else None
-    if lfs is None:
-        raise CheckpointNotFound(f"{repo_id}@{revision} has no {FILES[1]} that the Hub knows by its sha256")
-    return str(lfs.sha256)
 
 
 def upload(
@@ -203,48 +198,78 @@ def upload(
         The commit, 40 hex digits.
 
     Raises:
-        CheckpointNotFound: There is no such organisation or branch.
+        CheckpointNotFound: There is no such branch.
         HubError: The Hub refuses, is busy or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
+    _check_token(token)
     api = HfApi(token=token)
+
+    def create() -> None:
+        try:
+            api.create_repo(repo_id, private=private, exist_ok=private is None)
+        except HfHubHTTPError as error:
+            if error.response.status_code != 409:  # it exists, and may be as visible as is wished, or not
+                raise
+            api.update_repo_settings(repo_id, private=private)
 
     def commit() -> str:
         operations = [CommitOperationAdd(path, content) for path, content in files.items()]
         return str(api.create_commit(repo_id, operations, commit_message=commit_message, revision=revision).oid)
 
-    with _explained(repo_id), _limited_waits():
-        _patiently(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
-        if private is not None:
-            _patiently(lambda: api.update_repo_settings(repo_id, private=private))
-        return _patiently(commit, attempts=2)
+    with _explained(repo_id):
+        _patiently(create)
+        return _patiently(commit, size=sum(map(len, files.values())), attempts=2)
 
 
-@contextlib.contextmanager
-def _limited_waits() -> Iterator[None]:
-    """The client, some of whose versions wait for an answer to an upload for ever, waits at most a minute."""
-    from huggingface_hub import get_session
-
-    session = get_session()
-    before = session.timeout
-    session.timeout = LONGEST_WAIT
-    try:
-        yield
-    finally:
-        session.timeout = before
+def _check_token(token: str | bool | None) -> None:
+    """Refuses what cannot be a token; in the client's own error it would be shown."""
+    if isinstance(token, str) and re.fullmatch("[!-~]+", token) is None:
+        raise HubError("the token is empty, or has a space or another character that no token has")
 
 
-def _patiently(call: Callable[[], T], attempts: int = 3) -> T:
-    """What a call returns, which is repeated if the Hub is busy or the connection breaks."""
+def _patiently(call: Callable[[], T], *, size: int = 0, attempts: int = 3) -> T:
+    """What a call returns, which is repeated if the Hub is busy, does not answer, or the connection breaks.
+
+    Args:
+        call: To be made.
+        size: Bytes that it transfers, for which it is given more time.
+        attempts: How often it is made.
+    """
     for attempt in range(1, attempts):
         try:
-            return call()
+            return _within(PATIENCE + size / SLOWEST, call)
         except Exception as error:
             if not _is_passing(error):
                 raise
             time.sleep(_wait(error, attempt))
-    return call()
+    return _within(PATIENCE + size / SLOWEST, call)
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """What a call returns; a TimeoutError if it takes longer.
+
+    It is made in a thread, which is left alone then: the client sleeps for as long as the Hub asks it to, be it hours,
+    and some of its versions wait for an answer for ever.
+    """
+    outcome: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((call(), None))
+        except Exception as error:
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no end after {seconds:.0f} seconds") from None
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # None only if the call returns it
 
 
 def _is_passing(error: Exception) -> bool:
@@ -252,14 +277,16 @@ def _is_passing(error: Exception) -> bool:
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # its HTTP library's own
 
     cause = _cause(error)
-    return cause.response.status_code in BUSY if isinstance(cause, HfHubHTTPError) else isinstance(cause, HTTPError)
+    if isinstance(cause, HfHubHTTPError):
+        return cause.response.status_code in BUSY
+    return isinstance(cause, HTTPError | TimeoutError)
 
 
 def _wait(error: Exception, attempt: int) -> float:
     """Seconds before the next attempt: as many as the Hub asks for, else 1, 2, 4…"""
     headers = getattr(getattr(_cause(error), "response", None), "headers", {})
     asked = headers.get("Retry-After", "")
-    return min(float(asked) if asked.isdigit() else 2.0 ** (attempt - 1), LONGEST_WAIT)
+    return min(PATIENCE, float(asked) if re.fullmatch(r"\d+(\.\d+)?", asked) else 2.0 ** (attempt - 1))
 
 
 def _cause(error: Exception) -> Exception:
@@ -275,7 +302,7 @@ def _explained(what: str) -> Iterator[None]:
     """Turns whatever the Hub's client raises into one error that says what is wrong and what to do."""
     try:
         yield
-    except ZooError:
+    except (ZooError, Warning):
         raise
     except Exception as error:  # the client lets its HTTP library's errors through, whose types change between versions
         raise _explain(what, error) from error
@@ -309,22 +336,23 @@ def _explain(what: str, error: Exception) -> ZooError:
         return HubError(f"{what}: the Hub is in trouble ({status}): try again later")
     if isinstance(cause, errors.HfHubHTTPError):
         return HubError(f"{what}: the Hub refuses ({status}): {cause.server_message or _first_line(cause)}")
-    if isinstance(cause, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+    if isinstance(cause, errors.LocalEntryNotFoundError):
         return CheckpointNotFound(
-            f"{what}: not in the cache {constants.HF_HUB_CACHE}, and may not be fetched (HF_HUB_OFFLINE, or "
-            "local_files_only)"
+            f"{what}: not in the cache, and may not be fetched (HF_HUB_OFFLINE, or local_files_only)"
         )
+    if isinstance(cause, errors.OfflineModeIsEnabled):
+        return HubError(f"{what}: the network is switched off (HF_HUB_OFFLINE)")
     if isinstance(cause, OSError) and cause.errno in FULL:
         return HubError(f"{what}: the disk is full: make room, or use another folder with HF_HOME or cache_dir")
     if isinstance(cause, OSError) and cause.errno is not None and cause.filename is not None:
         return HubError(
-            f"{what}: the cache cannot be written ({cause.strerror}: {cause.filename}): use another folder with "
+            f"{what}: the cache cannot be used ({cause.strerror}: {cause.filename}): choose another folder with "
             "HF_HOME or cache_dir"
         )
-    return HubError(
-        f"{what}: the Hub at {constants.ENDPOINT} cannot be reached, or broke off: {type(cause).__name__}: "
-        f"{_first_line(cause)}"
-    )
+    reason = f"{type(cause).__name__}: {_first_line(cause)}"
+    if _is_passing(cause):
+        return HubError(f"{what}: the Hub at {constants.ENDPOINT} cannot be reached, or broke off: {reason}")
+    return HubError(f"{what}: the Hub's client gave up: {reason}")
 
 
 def _first_line(error: Exception) -> str:

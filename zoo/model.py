@@ -190,17 +190,17 @@ class ZooModel(nn.Module, ABC):
 
         Args:
             source: A folder, or `organisation/name`.
-            options: For a repository, those of `zoo.hub.fetch`: `revision`, `token`, `cache_dir`, `local_files_only`,
-                `force_download`.
+            options: Those of `zoo.load`: `num_classes`, `in_feats`, and for a repository `revision`, `token`,
+                `cache_dir`, `local_files_only`, `force_download`.
 
         Raises:
-            CheckpointNotFound: The repository is neither cached nor to be fetched.
             CheckpointError: The files do not describe a model of this class.
+            ZooError: See `zoo.load`.
         """
         from zoo import hub, weights
 
-        folder = Path(source) if Path(source).is_dir() else hub.fetch(str(source), **options)
-        model = weights.load_folder(folder)
+        folder = Path(source).is_dir()
+        model = weights.load(Path(source) if folder else hub.SCHEME + str(source).removeprefix(hub.SCHEME), **options)
         if not isinstance(model, cls):
             raise CheckpointError(f"{source} is a {type(model).__name__}, not a {cls.__name__}")
         return model
@@ -210,7 +210,7 @@ class ZooModel(nn.Module, ABC):
 
         Args:
             repo_id: `organisation/name`.
-            options: `private`, `token`, `revision` (a branch) and `commit_message`, see `zoo.hub.upload`.
+            options: `license`, `private`, `token`, `revision` (a branch) and `commit_message`, see `zoo.push`.
 
         Returns:
             `hf://organisation/name@commit`, which `zoo.load` takes.

@@ -20,42 +20,54 @@ REGISTRY = "checkpoints.json"
 RESULT = "result.json"
 
 
-def push(source: str | Path | ZooModel, to: str, **options: Any) -> str:
+def push(source: str | Path | ZooModel, to: str, *, license: str | None = None, **options: Any) -> str:
     """Creates or updates a repository on the Hub: weights, config and a model card.
 
     Args:
         source: A name of `zoo.list_checkpoints`, whose repository and commit are then written into the registry; a
             folder that training or fine-tuning has written; or a model.
         to: An organisation or user, or `organisation/name`. A checkpoint's or folder's name is the default.
+        license: For the card of a folder or model, an identifier as the Hub has it, such as `"mit"`. Default: none is
+            named. The zoo's own checkpoints have theirs.
         options: `private`, `token`, `revision` (a branch) and `commit_message`, see `zoo.hub.upload`.
 
     Returns:
         `hf://organisation/name@commit`, which `zoo.load` takes.
 
     Raises:
-        CheckpointNotFound: No such checkpoint, folder, organisation or branch; or the name cannot be a repository's.
-        CheckpointError, IntegrityError: The files are broken.
+        CheckpointNotFound: No such checkpoint, folder or branch; or the name cannot be a repository's.
+        CheckpointError, IntegrityError, ConfigError: What is to be pushed could not be loaded.
         HubError: The Hub refuses, is busy or cannot be reached. Nothing is half-pushed: all files are one commit.
-        RegistryError: The registry cannot be written; nothing was uploaded then.
+        RegistryError: The registry cannot be written, and nothing was uploaded; or it has changed meanwhile.
     """
     if isinstance(source, ZooModel):
-        return _upload(_repository(to, None), source, weights.files(source), **options)
+        repo_id = _repository(to, None)
+        return _upload(repo_id, weights.files(source), card(source, repo_id, license=license), **options)
     if weights.is_path(source):
-        folder = Path(source).expanduser()
+        folder = weights.local_folder(source)
         model = weights.load_folder(folder)
         repo_id = _repository(to, folder.resolve().name)
-        return _upload(repo_id, model, _read(folder), result=_read_result(folder), **options)
+        readme = card(model, repo_id, result=_read_result(folder), license=license)
+        return _upload(repo_id, _read(folder), readme, **options)
     entry = registry.info(str(source))
     _check_writable(resource(REGISTRY))
     repo_id = _repository(to, entry.name)
-    folder, expected = weights.locate(entry.name)
-    pushed = _upload(repo_id, weights.load_folder(folder, expected=expected), _read(folder), entry=entry, **options)
-    _, commit = hub.parse(pushed)
-    with locked(resource(REGISTRY)):
-        entries = registry.read()
-        pinned = dataclasses.replace(entries[entry.name], hub=Hub(repo_id, commit))
-        registry.write({**entries, entry.name: pinned})
+    folder, expected = weights.locate(entry.name, token=options.get("token"))
+    model = weights.load_folder(folder, expected=expected)
+    pushed = _upload(repo_id, _read(folder), card(model, repo_id, entry=entry), **options)
+    _pin(entry, Hub(*hub.parse(pushed)))
     return pushed
+
+
+def _pin(pushed: Checkpoint, there: Hub) -> None:
+    """Writes into the registry where a checkpoint's files are, unless it has other files by now."""
+    path = resource(REGISTRY)
+    with locked(path):
+        entries = registry.read(path)
+        entry = entries.get(pushed.name)
+        if entry is None or entry.weights != pushed.weights:
+            raise RegistryError(f"{path}: {pushed.name} has changed while it was pushed: push it again")
+        registry.write({**entries, pushed.name: dataclasses.replace(entry, hub=there)}, path)
 
 
 def push_all(organisation: str, **options: Any) -> Iterator[tuple[str, str]]:
@@ -67,7 +79,12 @@ def push_all(organisation: str, **options: Any) -> Iterator[tuple[str, str]]:
 
     Yields:
         Name and `hf://organisation/name@commit` of each checkpoint, the earlier ones too.
+
+    Raises:
+        ZooError: See `push`. What is pushed by then stays, and the registry knows it.
     """
+    if "/" in organisation:
+        raise CheckpointNotFound(f"{organisation!r} is one repository, but each checkpoint needs its own: name no more")
     for name in registry.list_checkpoints():
         there = registry.info(name).hub
         done = there.repo_id == f"{organisation}/{name}" and there.revision is not None
@@ -75,23 +92,16 @@ def push_all(organisation: str, **options: Any) -> Iterator[tuple[str, str]]:
         yield name, known if done else push(name, organisation, **options)
 
 
-def _upload(
-    repo_id: str,
-    model: ZooModel,
-    files: dict[str, bytes],
-    *,
-    entry: Checkpoint | None = None,
-    result: dict[str, Any] | None = None,
-    **options: Any,
-) -> str:
-    readme = card(model, repo_id, entry=entry, result=result).encode()
-    return hub.address(repo_id, hub.upload({**files, "README.md": readme}, repo_id, **options))
+def _upload(repo_id: str, files: dict[str, bytes], readme: str, **options: Any) -> str:
+    return hub.address(repo_id, hub.upload({**files, "README.md": readme.encode()}, repo_id, **options))
 
 
 def _repository(to: str, name: str | None) -> str:
-    repo_id = to if "/" in to or name is None else f"{to}/{name}"
-    if registry.REPOSITORY.fullmatch(repo_id) is None:
-        raise CheckpointNotFound(f"{repo_id!r} cannot be a repository: expected organisation/name")
+    repo_id = to if "/" in str(to) or name is None else f"{to}/{name}"
+    if not isinstance(to, str) or registry.REPOSITORY.fullmatch(repo_id) is None:
+        raise CheckpointNotFound(
+            f"{repo_id!r} cannot be a repository: expected organisation/name, of letters, digits, -, _ and ."
+        )
     return repo_id
 
 
@@ -100,7 +110,7 @@ def _read(folder: Path) -> dict[str, bytes]:
 
 
 def _check_writable(path: Path) -> None:
-    if not os.access(path, os.W_OK):
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):  # a new file takes the place of the old one
         raise RegistryError(f"{path} cannot be written, and would not know what was pushed; nothing was uploaded")
 
 

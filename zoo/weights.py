@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,17 +22,19 @@ from zoo import hub, models, registry
 from zoo._files import resource, write_bytes
 from zoo.errors import CheckpointError, CheckpointNotFound, ConfigError, IntegrityError, ZooError
 from zoo.model import LoadReport, ZooModel
-from zoo.registry import Checkpoint, Weights
+from zoo.registry import Weights
 
 __all__ = [
     "CONFIG",
     "WEIGHTS",
+    "adapt",
     "digest",
     "files",
     "fill",
     "is_path",
     "load",
     "load_folder",
+    "local_folder",
     "locate",
     "pull",
     "serialize",
@@ -69,8 +72,18 @@ def digest(model: ZooModel) -> str:
 
 
 def files(model: ZooModel) -> dict[str, bytes]:
-    """A model's two files, content by name."""
-    return {WEIGHTS: serialize(model), CONFIG: (json.dumps(model.config, indent=2) + "\n").encode()}
+    """A model's two files, content by name.
+
+    Raises:
+        ConfigError: They could not be loaded again: the model is in another type than float32 or float64, or a part of
+            it is no longer what its arguments say.
+    """
+    content = {WEIGHTS: serialize(model), CONFIG: (json.dumps(model.config, indent=2) + "\n").encode()}
+    try:
+        _build(json.loads(content[CONFIG]), _parse(content[WEIGHTS], Path(WEIGHTS)), Path())
+    except CheckpointError as error:
+        raise ConfigError(f"a model that could not be loaded again is not saved: {error}") from error
+    return content
 
 
 def write(model: ZooModel, folder: Path) -> None:
@@ -139,28 +152,37 @@ def locate(
         options: The others that `load` hands on to the Hub.
     """
     if is_path(source):
-        return _expanded(Path(source)), None
+        return local_folder(source), None
     if str(source).startswith(hub.SCHEME):
         repo_id, named = hub.parse(str(source))
         if revision is not None and named is not None:
-            raise CheckpointNotFound(f"{source} names a revision already, and revision={revision!r} another: give one")
+            raise CheckpointNotFound(f"{source:.200} names a revision already, and so does {revision=}: give one")
         return hub.fetch(repo_id, revision=revision or named, **options), None
     entry = registry.info(str(source))
     bundled = resource("pretrained") / entry.name
     if revision is None and not options.get("force_download") and (bundled / WEIGHTS).exists():
         return bundled, entry.weights
     if entry.hub.repo_id is None:
-        raise CheckpointNotFound(f"{entry.name} is neither bundled with this installation nor on the Hub")
+        where = "is bundled, but not" if bundled.exists() else "is neither bundled with this installation nor"
+        raise CheckpointNotFound(f"{entry.name} {where} on the Hub")
     pinned = revision in (None, entry.hub.revision)
     folder = hub.fetch(entry.hub.repo_id, revision=revision or entry.hub.revision, **options)
     return folder, entry.weights if pinned else None
 
 
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise CheckpointNotFound(f"{path}: there is no such user") from error
+def local_folder(source: str | Path) -> Path:
+    """The folder that a path means.
+
+    Raises:
+        CheckpointNotFound: There is none.
+    """
+    with contextlib.suppress(RuntimeError, OSError, ValueError):  # no such user; a name too long, or with a NUL
+        path = Path(source).expanduser()
+        if path.is_dir():
+            return path
+    meant = registry.REPOSITORY.fullmatch(str(source)) is not None
+    hint = f": did you mean {hub.SCHEME}{source}?" if meant else ""
+    raise CheckpointNotFound(f"{str(source)!r:.200}: there is no such folder{hint}")
 
 
 def pull(source: str | Path, **options: Any) -> Path:
@@ -185,7 +207,7 @@ def verify(name: str, *, remote: bool = False) -> dict[str, str]:
 
     Args:
         name: A name of `zoo.list_checkpoints`.
-        remote: Whether to ask the Hub too, which downloads nothing.
+        remote: Whether to fetch them from the Hub too, past the cache.
 
     Returns:
         For `bundled`, `cached` and, if asked for, `remote`: `ok`, `-` where there is none, or what is wrong.
@@ -199,7 +221,7 @@ def verify(name: str, *, remote: bool = False) -> dict[str, str]:
         "cached": _state(cached, entry.weights) if cached else "-",
     }
     if remote:
-        found["remote"] = _remote_state(entry) if repo_id else "-"
+        found["remote"] = _remote_state(repo_id, revision, entry.weights) if repo_id else "-"
     return found
 
 
@@ -211,12 +233,12 @@ def _state(folder: Path, expected: Weights) -> str:
     return "ok"
 
 
-def _remote_state(entry: Checkpoint) -> str:
-    try:
-        there = hub.remote_sha256(str(entry.hub.repo_id), str(entry.hub.revision))
-    except ZooError as error:
-        return str(error)
-    return "ok" if there == entry.weights.sha256 else f"its sha256 is {there}, the registry has {entry.weights.sha256}"
+def _remote_state(repo_id: str, revision: str | None, expected: Weights) -> str:
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            return _state(hub.fetch(repo_id, revision=revision, cache_dir=cache), expected)
+        except ZooError as error:
+            return str(error)
 
 
 def is_path(source: str | Path) -> bool:
@@ -251,23 +273,37 @@ def load_folder(
     if expected is not None:
         _check_bytes(folder / WEIGHTS, content, expected)
     config = _read_config(folder / CONFIG)
-    if expected is not None and config != _own_config(content):
-        raise IntegrityError(f"{folder / CONFIG} was changed: the weights were written with another config")
-    arguments = {key: value for key, value in config.items() if key != "method"}
-    tensors = _parse(content, folder / WEIGHTS)
-    try:
-        # Neither memory nor time for parameters that the file replaces, and not many more of them than it holds.
-        with torch.device("meta"), _at_most_parameters(2 * len(tensors) + 100):
-            model = models.create(config["method"], arguments)
-    except ConfigError as error:
-        raise CheckpointError(f"{folder / CONFIG}: {_shortened(error)}") from error
-    _fill(model, tensors, folder / WEIGHTS)
+    own = _own_config(content)
+    changed = IntegrityError(f"{folder / CONFIG} was changed: the weights were written with another config")
+    if expected is not None and config != own:
+        raise changed
+    model = _build(config, _parse(content, folder / WEIGHTS), folder)
+    if own is not None and config != own:  # after all that can be said more exactly
+        raise changed
     overrides = {"num_classes": num_classes, "in_feats": in_feats}
     given = {key: value for key, value in overrides.items() if value is not None}
     if given:
         dtype = next(model.parameters()).dtype
-        model = _transfer(model, models.create(config["method"], {**arguments, **given}).to(dtype))
+        model = adapt(model, models.create(config["method"], {**_arguments(config), **given}).to(dtype))
+        if model.load_report and model.load_report.new:
+            warnings.warn(f"{model.method}: {model.load_report}", stacklevel=3)
     return model.eval()
+
+
+def _build(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> ZooModel:
+    """The model that a config describes, with these tensors."""
+    try:
+        # Neither memory nor time for parameters that the file replaces, and not many more of them than it holds.
+        with torch.device("meta"), _at_most_parameters(2 * len(tensors) + 100):
+            model = models.create(config["method"], _arguments(config))
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG}: {_shortened(error)}") from error
+    _fill(model, tensors, folder / WEIGHTS)
+    return model
+
+
+def _arguments(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key != "method"}
 
 
 @contextlib.contextmanager
@@ -368,13 +404,11 @@ def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
     model.load_state_dict(tensors, assign=True)
 
 
-def _transfer(source: ZooModel, target: ZooModel) -> ZooModel:
-    """Copies every tensor of the same name and shape, and warns of those that start untrained."""
+def adapt(source: ZooModel, target: ZooModel) -> ZooModel:
+    """Copies every tensor of the same name and shape into `target`, whose `load_report` then tells of the others."""
     tensors, own = source.state_dict(), target.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
     target.load_state_dict({**own, **kept})
     new, dropped = (tuple(name for name in names if name not in kept) for names in (own, tensors))
     target.load_report = LoadReport(tuple(kept), new, dropped)
-    if new or dropped:
-        warnings.warn(f"{target.method}: {target.load_report}", stacklevel=4)
     return target

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import warnings
 from typing import Any
 
 import torch
@@ -37,10 +36,8 @@ def start(
         layer_decay: The parameters taken over learn with `training.lr` times this per layer of distance from the head.
             A parameter's layer is the number in its name; one without a number counts as of the first layer.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the caller knows whether to say it, and of which line
-        target = models.create(source.method, {**source.arguments, "in_feats": in_feats, "num_classes": num_classes})
-        model = weights._transfer(source, target.to(next(source.parameters()))).eval()
+    target = models.create(source.method, {**source.arguments, "in_feats": in_feats, "num_classes": num_classes})
+    model = weights.adapt(source, target.to(next(source.parameters()))).eval()
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not (freeze and _taken_over(model, name))
     if layer_decay == 1.0:
