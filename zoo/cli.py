@@ -204,17 +204,19 @@ def reproduce(name: str | None, **options: Any) -> None:
         return
     rows = []
     results = reproduction.reproduce(name, progress=True, **options)
+    compared = any(result.difference for result in results)
     for result in results:
         metric = result.cell.recipe.protocol.metric
         rows.append([
             result.cell.name,
             spread(metric, result.mean, result.std, len(result.rows)),
-            difference(metric, result.difference),
+            *([difference(metric, result.difference)] if compared else []),
             published(metric, result.cell.recipe.published),
             result.verdict,
             result.reason,
         ])
-    _table(["cell", "measured (n)", "against baseline (n)", "published", "verdict", ""], rows)
+    against = ["against baseline (n)"] if compared else []
+    _table(["cell", "measured (n)", *against, "published", "verdict", ""], rows)
     failures = [failure for result in results for failure in result.failures]
     for failure in failures:
         click.echo(f"zoo: {failure}", err=True)
