@@ -1,5 +1,7 @@
 """A checkpoint goes on learning on another graph."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +174,7 @@ def test_buffers_of_frozen_modules_without_parameters_stay_too() -> None:
 
 def test_a_folder_of_other_settings_or_data_is_refused(digits: object, tmp_path: Path) -> None:
     zoo.finetune("gcn-csbm", digits, epochs=2, folder=str(tmp_path))
-    with pytest.raises(RecipeError, match=r"belongs to another run \(training: "):
+    with pytest.raises(RecipeError, match=r"belongs to another run \(lr: 0\.005 there, 0\.5 here\)"):
         zoo.finetune("gcn-csbm", digits, epochs=2, lr=0.5, folder=tmp_path)
     with pytest.raises(RecipeError, match="belongs to another run"):
         zoo.finetune("gcn-csbm", zoo.datasets.load("digits", seed=1), epochs=2, folder=tmp_path)
@@ -233,3 +235,58 @@ def test_bad_arguments_are_clear_errors(digits: object) -> None:
         zoo.finetune("gcn-csbm", [digits])
     with pytest.raises(GraphError, match="the graph lacks ndata label"):
         zoo.finetune("gcn-csbm", zoo.datasets.from_arrays([[0], [1]], torch.ones(2, 3)))
+
+
+def test_a_new_head_can_be_had_for_as_many_classes(digits: object) -> None:
+    trained = zoo.load("cna-gcn-digits")
+    run = zoo.finetune("cna-gcn-digits", digits, epochs=1, lr=1e-6)
+    assert run.model.load_report is not None
+    assert run.model.load_report.new == ()
+    assert run.test > 95
+    with pytest.warns(UserWarning, match=r"new and untrained: head\."):
+        run = zoo.finetune("cna-gcn-digits", digits, epochs=1, lr=1e-6, new_head=True)
+    assert run.model.load_report is not None
+    heads = {name for name in trained.state_dict() if name.startswith("head.")}
+    assert set(run.model.load_report.new) == set(run.model.load_report.dropped) == heads
+    assert run.test < 50
+
+
+@pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
+def test_regression_keeps_the_epoch_of_the_smallest_error(shift: float, tmp_path: Path) -> None:
+    graph = zoo.datasets.load("csbm")
+    graph.ndata["label"] = graph.ndata["feat"][:, 0] + shift
+    run = zoo.finetune("gcn-csbm", graph, epochs=40, lr=0.02, folder=tmp_path)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    best = min(log, key=lambda line: line["val_loss"])
+    assert (run.metric, run.epoch, run.val) == ("mse", best["epoch"], best["val"])
+    assert run.epoch > 1
+
+
+def test_nmse_is_refused_where_it_has_no_meaning() -> None:
+    graph = zoo.datasets.load("csbm")
+    graph.ndata["label"] = graph.ndata["feat"][:, 0].abs() * -1
+    with pytest.raises(RecipeError, match=r"nmse divides by the targets' mean, which is -.*: use mse"):
+        zoo.finetune("gcn-csbm", graph, epochs=1, metric="nmse")
+    with pytest.raises(ConfigError, match="num_classes=3, but the labels are targets of a regression"):
+        zoo.finetune("gcn-csbm", graph, epochs=1, num_classes=3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.zeros(100, dtype=torch.int64), "all labels in the masks are 0: there is nothing to tell apart"),
+        (torch.arange(100) * 10**9, "number the classes from 0 without gaps"),
+    ],
+)
+def test_labels_that_no_model_is_for_are_clear_errors(labels: torch.Tensor, message: str) -> None:
+    graph = zoo.datasets.load("csbm")
+    graph.ndata["label"] = labels
+    with pytest.raises(GraphError, match=message):
+        zoo.finetune("gcn-csbm", graph, epochs=1)
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_gradients_are_switched_off(digits: object, switch: Callable[[], Any]) -> None:
+    expected = zoo.finetune("gcn-csbm", digits, epochs=2).val
+    with switch():
+        assert zoo.finetune("gcn-csbm", digits, epochs=2).val == expected

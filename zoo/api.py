@@ -1,5 +1,6 @@
 """Scoring and predicting with a checkpoint."""
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def evaluate(source: str | Path | ZooModel, data: Any = None, *, metric: str | N
         source: Whatever `zoo.load` takes: a name, a folder, an address on the Hub; or a model.
         data: A raw DGLGraph with ndata `feat`, `label` and `test_mask`, or a `zoo.datasets.GraphDataset`; the model's
             `prepare` is applied. Default: for a name of the registry, the test set of the recorded score.
-        metric: Default: without data that of the recorded score, else `accuracy`, for regression `nmse`.
+        metric: Default: without data that of the recorded score, else `accuracy`, for regression `mse`.
 
     Raises:
         DatasetNotFound: The registry's data is neither at hand nor to be fetched.
@@ -98,12 +99,21 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
         ConfigError: The block size is not a positive number.
         ZooError: See `load`.
     """
-    if not isinstance(block_size, int) or block_size < 1:
-        raise ConfigError(f"block_size is a whole number from 1, got {block_size!r}")
-    logits = predict_logits(_model(model), graph, block_size)
+    logits = predict_logits(_model(model), graph, _positive(block_size))
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
+
+
+def _positive(block_size: Any) -> int:
+    """The block size as a plain int, also from NumPy."""
+    try:
+        plain = 0 if isinstance(block_size, bool) else operator.index(block_size)
+    except TypeError:
+        plain = 0
+    if plain < 1:
+        raise ConfigError(f"block_size is a whole number from 1, got {block_size!r}")
+    return plain
 
 
 def _model(source: str | Path | ZooModel) -> ZooModel:

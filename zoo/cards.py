@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from zoo import report
+from zoo import registry, report
 from zoo.datasets.catalog import info
 from zoo.errors import RecipeNotFound
 from zoo.model import ZooModel
@@ -100,7 +100,7 @@ def _score(entry: Checkpoint) -> str:
     metric = entry.score.metric
     rows = [
         ["data set", f"{entry.dataset}, split `{entry.split}`"],
-        ["task, metric", f"{entry.task}, {metric}{'' if metric == 'nmse' else ' in per cent'}"],
+        ["task, metric", f"{entry.task}, {metric}{' in per cent' if metric in registry.PER_CENT else ''}"],
         ["this file, on test", f"{report.number(entry.score.value, metric)} (seed {entry.score.seed})"],
         ["all runs: mean ± unbiased std (n)", report.spread(metric, entry.runs.mean, entry.runs.std, entry.runs.n)],
         ["published", report.published(metric, entry.published)],

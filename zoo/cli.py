@@ -74,7 +74,7 @@ def show(name: str) -> None:
 @main.command("eval")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--graph", type=click.Path(path_type=Path), help="Score on its test mask; a file as for `predict`.")
-@click.option("--metric", help="Default: that of the recorded score; on a graph accuracy, for regression nmse.")
+@click.option("--metric", help="Default: that of the recorded score; on a graph accuracy, for regression mse.")
 def evaluate(sources: tuple[str, ...], graph: Path | None, metric: str | None) -> None:
     """Scores checkpoints on their own test sets, or on a graph of yours; exits with 1 if a recorded score differs."""
     from zoo import datasets
@@ -117,7 +117,8 @@ def _echo_error(error: ZooError) -> None:
 @click.argument("graph", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file. Default: CSV on standard output.")
 @click.option("--block-size", type=click.IntRange(1), default=1 << 18, show_default=True, help="Edges at a time.")
-def predict(source: str, graph: Path, out: Path | None, block_size: int) -> None:
+@click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
+def predict(source: str, graph: Path, out: Path | None, block_size: int, directed: bool) -> None:
     """Classes and probabilities for a GRAPH of your own: .npz, DGL .bin, or a folder of CSVs.
 
     SOURCE is a checkpoint's name, a ./folder, or hf://organisation/name.
@@ -130,7 +131,7 @@ def predict(source: str, graph: Path, out: Path | None, block_size: int) -> None
     if out is not None:
         predictions.check_ending(out)
     model = load(source)
-    data, names = read_named_graph(graph)
+    data, names = read_named_graph(graph, undirected=not directed)
     item, ids = ("node", names) if model.readout is None else ("graph", None)
     prediction = predict(model, data, block_size=block_size)
     if out is None:
@@ -163,14 +164,16 @@ def _scores(run: Any) -> str:
 @click.option("--epochs", default=100, show_default=True, help="Most epochs.")
 @click.option("--lr", default=5e-3, show_default=True, help="Learning rate.")
 @click.option("--weight-decay", default=5e-4, show_default=True, help="L2 penalty.")
-@click.option("--patience", default=50, show_default=True, help="Stop after so many epochs without progress.")
+@click.option("--patience", default=50, show_default=True, help="Stop after so many epochs without progress; 0: never.")
 @click.option("--layer-decay", default=1.0, show_default=True, help="Factor of --lr per layer away from the head.")
+@click.option("--new-head", is_flag=True, help="Start with an untrained head: as many classes, but others.")
 @click.option("--freeze", is_flag=True, help="Train only the head and what starts untrained.")
 @click.option("--num-classes", type=int, help="Default: as many as the largest label asks for.")
 @click.option("--batch-size", type=int, help="Graphs per step, for sets of graphs. Default: all at once.")
-@click.option("--metric", type=click.Choice(registry.METRICS), help="Default: accuracy, for regression nmse.")
+@click.option("--metric", type=click.Choice(registry.METRICS), help="Default: accuracy, for regression mse.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-def finetune(source: str, graph: Path, **options: Any) -> None:
+@click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
+def finetune(source: str, graph: Path, patience: int, directed: bool, **options: Any) -> None:
     """Trains a checkpoint further on a GRAPH of your own, which needs labels and masks.
 
     SOURCE is a name of `zoo list`, hf://organisation/name, or a folder such as ./mine.
@@ -178,7 +181,9 @@ def finetune(source: str, graph: Path, **options: Any) -> None:
     from zoo import datasets
     from zoo.finetuning import finetune
 
-    run = finetune(source, datasets.read_graph(graph), progress=True, **options)
+    data = datasets.read_graph(graph, undirected=not directed)
+    run = finetune(source, data, patience=patience or None, progress=True, **options)
+    click.echo(run.model.load_report)
     click.echo(f"{_scores(run)}; written to {options['folder']}")
 
 

@@ -28,6 +28,7 @@ def finetune(
     patience: int | None = 50,
     batch_size: int | None = None,
     num_classes: int | None = None,
+    new_head: bool = False,
     freeze: bool = False,
     layer_decay: float = 1.0,
     metric: str | None = None,
@@ -51,10 +52,11 @@ def finetune(
         patience: Stop after so many epochs without progress on validation. None: never.
         batch_size: For sets of graphs. Default: all at once.
         num_classes: Default: as many as the largest label asks for.
+        new_head: Start with an untrained head though the checkpoint's has as many classes, for they are others.
         freeze: Train only the head and what starts untrained; what is frozen keeps its buffers too.
         layer_decay: What the checkpoint has given learns with `lr` times this per layer of distance from the head, as
             in ULMFiT (arXiv:1801.06146); the head and what starts untrained learn with `lr`.
-        metric: Default: `accuracy`, for regression `nmse`.
+        metric: Default: `accuracy`, for regression `mse`.
         seed: Draws new parameters, dropout and the order of batches.
         folder: Where the log and the fine-tuned checkpoint are written; an interrupted run goes on from there.
         progress: Show a progress bar.
@@ -63,7 +65,7 @@ def finetune(
     Raises:
         RecipeError: An impossible number, or the folder holds a run of other settings or data.
         GraphError: The data lacks labels or masks, see `zoo.training.loaders.describe`.
-        ConfigError: `num_classes` is too small, or the model is for the other level, nodes or graphs.
+        ConfigError: `num_classes` does not go with the labels, or the model is for the other level, nodes or graphs.
 
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.
@@ -75,11 +77,19 @@ def finetune(
     task, in_feats, classes_used = describe(data)
     if num_classes is not None and num_classes < classes_used:
         raise ConfigError(f"num_classes={num_classes}, but the labels need {classes_used}")
+    if num_classes not in (None, 1) and task.name == "node-regression":
+        raise ConfigError(f"num_classes={num_classes}, but the labels are targets of a regression")
     original = source if isinstance(source, ZooModel) else load(source)
     title = original.method if isinstance(source, ZooModel) else str(source)
     with seeded(seed):
         model, training = start(
-            original, in_feats, num_classes or classes_used, training, freeze=freeze, layer_decay=layer_decay
+            original,
+            in_feats,
+            num_classes or classes_used,
+            training,
+            new_head=new_head,
+            freeze=freeze,
+            layer_decay=layer_decay,
         )
         if model.load_report and model.load_report.new:
             warnings.warn(f"{title}: {model.load_report}", stacklevel=2)
@@ -93,9 +103,10 @@ def finetune(
             identity={
                 "sha256": digest(original),
                 "data": _fingerprint(data),
-                "training": asdict(training) | {"groups": []},
+                **{key: value for key, value in asdict(training).items() if key != "groups"},
                 "layer_decay": layer_decay,
                 "num_classes": model.num_classes,
+                "new_head": new_head,
                 "freeze": freeze,
                 "metric": metric or task.metrics[0],
                 "seed": seed,
@@ -110,12 +121,12 @@ def finetune(
 
 def _fingerprint(data: Any) -> str:
     """Hash of all that training sees of the data."""
-    digest = hashlib.sha256()
+    seen = hashlib.sha256()
     graphs = [data] if isinstance(data, dgl.DGLGraph) else data.graphs
     tensors = [tensor for graph in graphs for tensor in (*graph.edges(), graph.ndata["feat"])]
     holder = data.ndata if isinstance(data, dgl.DGLGraph) else vars(data)
     names = ("train_mask", "val_mask", "test_mask", "label" if "label" in holder else "labels")
     for tensor in (*tensors, *(holder[name] for name in names)):
-        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        seen.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+        seen.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return seen.hexdigest()

@@ -18,6 +18,7 @@ from zoo.errors import CheckpointNotFound, RegistryError
 
 __all__ = [
     "METRICS",
+    "PER_CENT",
     "TASKS",
     "VERDICTS",
     "Checkpoint",
@@ -37,7 +38,8 @@ SCHEMA = 1
 NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 MAX_NAME = 96  # a repository's on the Hub, too
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-METRICS = ("accuracy", "roc-auc", "nmse")
+METRICS = ("accuracy", "roc-auc", "mse", "nmse")
+PER_CENT = ("accuracy", "roc-auc")
 TASKS = ("node-classification", "node-regression", "graph-classification")
 VERDICTS = ("reproduced", "close", "higher", "lower", "not run", "no published value")
 
@@ -73,7 +75,7 @@ class Score:
     """The score of this very file on its test set.
 
     Attributes:
-        metric: `accuracy` and `roc-auc` in per cent, `nmse`.
+        metric: `accuracy` and `roc-auc` in per cent, `mse`, `nmse`.
         value: The score.
         seed: Of the run that made the file; where the split varies, it also draws the split.
     """

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from zoo._files import locked, resource, write_text
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
+from zoo.registry import PER_CENT
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe
 
@@ -407,7 +408,7 @@ def judge(mean: float, std: float | None, n: int, published: Published | None, m
     """
     if published is None:
         return "no published value"
-    point = abs(published.value) / 100 if metric == "nmse" else 1.0
+    point = 1.0 if metric in PER_CENT else abs(published.value) / 100
     difference = mean - published.value
     if abs(difference) <= 0.5 * point or _compatible(mean, std, n, published):
         return "reproduced"

@@ -17,6 +17,7 @@ from zoo.training.tasks import TASKS, Task
 __all__ = ["Batch", "FullGraph", "GraphBatches", "Loader", "make_loader"]
 
 PARTS = ("train", "val", "test")
+MOST_CLASSES = 1000  # that a set with fewer items may have
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,15 @@ def describe(data: Any) -> tuple[Task, int, int]:
         return TASKS["node-regression"], widths.pop(), 1
     if used.min() < 0:
         raise GraphError("a labelled node or graph has a negative class; leave it out of the masks")
+    num_classes = int(used.max()) + 1
+    if not node_level and num_classes > data.num_classes:
+        raise GraphError(f"a label is {num_classes - 1}, but the set has {data.num_classes} classes, counted from 0")
+    if num_classes > max(MOST_CLASSES, size):
+        raise GraphError(f"a label is {num_classes - 1}, of {size} items: number the classes from 0 without gaps")
+    if used.max() == used.min():
+        raise GraphError(f"all labels in the masks are {num_classes - 1}: there is nothing to tell apart")
     if node_level:
-        return TASKS["node-classification"], widths.pop(), int(used.max()) + 1
-    if used.max() >= data.num_classes:
-        raise GraphError(f"a label is {int(used.max())}, but the set has {data.num_classes} classes, counted from 0")
+        return TASKS["node-classification"], widths.pop(), num_classes
     return TASKS["graph-classification"], widths.pop(), data.num_classes
 
 

@@ -156,12 +156,12 @@ def check_seed(seed: Any) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """One thread, and torch's generator at a seed; afterwards both are as they were.
+    """One thread, torch's generator at a seed, and gradients as by default; afterwards all are as they were.
 
     With one thread the bits do not depend on the number of cores.
     """
     threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         torch.set_num_threads(1)
         try:

@@ -122,7 +122,7 @@ class Protocol:
     """How it is scored.
 
     Attributes:
-        metric: `accuracy` and `roc-auc` in per cent, `nmse` (mean squared error over the targets' mean).
+        metric: `accuracy` and `roc-auc` in per cent, `mse`, `nmse` (mean squared error over the targets' mean).
         select: Which epoch is scored. `best-val`: best validation metric, ties by validation loss. `best-val-loss`.
             `last`. `best-test`: best test metric, the weak rule of some papers, for labelled recipes only.
         seeds: Seeds 0 … seeds-1 are run.

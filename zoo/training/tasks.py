@@ -64,9 +64,17 @@ def _roc_auc(logits: Tensor, labels: Tensor) -> float:
     return 100 * float(roc_auc_score(labels.cpu().numpy(), (logits[:, 1] - logits[:, 0]).cpu().numpy()))
 
 
+def _mse(logits: Tensor, labels: Tensor) -> float:
+    """Mean squared error."""
+    return float(_squared_error(logits, labels))
+
+
 def _nmse(logits: Tensor, labels: Tensor) -> float:
     """Mean squared error over the targets' mean (what the CNA authors print as NMSE)."""
-    return float(_squared_error(logits, labels) / labels.mean())
+    mean = float(labels.mean())
+    if mean <= 0:
+        raise RecipeError(f"nmse divides by the targets' mean, which is {mean:.4g} here and must be positive: use mse")
+    return _mse(logits, labels) / mean
 
 
 def _classification(name: str) -> Task:
@@ -76,11 +84,12 @@ def _classification(name: str) -> Task:
 TASKS = {
     "node-classification": _classification("node-classification"),
     "graph-classification": _classification("graph-classification"),
-    "node-regression": Task("node-regression", _squared_error, ("nmse",)),
+    "node-regression": Task("node-regression", _squared_error, ("mse", "nmse")),
 }
 METRICS = {
     "accuracy": Metric(_accuracy, higher_is_better=True),
     "roc-auc": Metric(_roc_auc, higher_is_better=True),
+    "mse": Metric(_mse, higher_is_better=False),
     "nmse": Metric(_nmse, higher_is_better=False),
 }
 

@@ -8,7 +8,7 @@ import torch
 
 from zoo import models, weights
 from zoo.errors import RecipeError
-from zoo.model import ZooModel
+from zoo.model import LoadReport, ZooModel
 from zoo.training.recipe import ParameterGroup, Recipe, TrainingSpec
 
 __all__ = ["check_agreement", "start"]
@@ -22,6 +22,7 @@ def start(
     num_classes: int,
     training: TrainingSpec,
     *,
+    new_head: bool = False,
     freeze: bool = False,
     layer_decay: float = 1.0,
 ) -> tuple[ZooModel, TrainingSpec]:
@@ -32,17 +33,30 @@ def start(
         in_feats: Width of the features: where it differs, the first layer starts untrained.
         num_classes: Likewise for the head.
         training: How what starts untrained is trained, and the head.
+        new_head: Whether the head starts untrained though the number of classes is the same.
         freeze: Only these are trained; the parameters taken over need no gradient.
         layer_decay: The parameters taken over learn with `training.lr` times this per layer of distance from the head.
             A parameter's layer is the number in its name; one without a number counts as of the first layer.
     """
     target = models.create(source.method, {**source.arguments, "in_feats": in_feats, "num_classes": num_classes})
     model = weights.adapt(source, target.to(next(source.parameters()))).eval()
+    if new_head:
+        _renew_head(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not (freeze and _taken_over(model, name))
     if layer_decay == 1.0:
         return model, training
     return model, dataclasses.replace(training, groups=_layer_groups(model, training.lr, layer_decay))
+
+
+def _renew_head(model: ZooModel) -> None:
+    """Puts an untrained head in the place of the one taken over, and says so in the report."""
+    model.reset_head(model.num_classes)
+    report = model.load_report
+    assert report is not None
+    heads = tuple(name for name in report.kept if name.startswith("head."))
+    kept = tuple(name for name in report.kept if name not in heads)
+    model.load_report = LoadReport(kept, (*report.new, *heads), (*report.dropped, *heads))
 
 
 def _taken_over(model: ZooModel, name: str) -> bool:
