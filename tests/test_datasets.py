@@ -6,6 +6,7 @@ import http.server
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -565,6 +566,9 @@ def test_from_arrays_without_edges_and_with_targets() -> None:
         ({"num_nodes": 4}, "feat has 3 rows for 4 nodes"),
         ({"label": [0, 1]}, r"label has shape \(2,\): expected \(3,\)"),
         ({"label": [0, -1, 1]}, "label holds -1: classes count from 0"),
+        ({"label": np.array([0, 1, 2**63], np.uint64)}, "label holds 9223372036854775808: classes count from 0 to at"),
+        ({"label": [0, 1, 10**30]}, "label has dtype object: expected integer classes"),
+        ({"label": [0.0, 1.0, 1e39]}, "label has NaN or infinite values, as float32"),
         ({"label": ["a", "b", "c"]}, "label has dtype <U1"),
         ({"label": [0.0, float("nan"), 1.0]}, "label has NaN or infinite values"),
         ({"train_mask": [True, False]}, r"train_mask is bool of shape \(2,\): expected bool of shape \(3,\)"),
@@ -636,9 +640,30 @@ def test_read_bin(tmp_path: Path) -> None:
     assert two.test_mask.tolist() == [False, True]
     assert not two.train_mask.any()
 
-    dgl.save_graphs(str(tmp_path / "two.bin"), [graph, graph])
-    with pytest.raises(GraphError, match=r"two\.bin: 2 graphs need an integer label each.*found none"):
+    dgl.save_graphs(str(tmp_path / "two.bin"), [graph, graph], {"label": torch.tensor([0.5, 2]).double()})
+    two = datasets.read_graph(tmp_path / "two.bin")
+    assert isinstance(two, datasets.GraphDataset)
+    assert (two.num_classes, two.labels.tolist(), two.labels.dtype) == (1, [0.5, 2], torch.float32)
+
+    dgl.save_graphs(str(tmp_path / "two.bin"), [graph, graph], {"mass": torch.ones(2)})
+    two = datasets.read_graph(tmp_path / "two.bin")
+    assert isinstance(two, list)
+    assert [edge_keys(one).tolist() for one in two] == [edge_keys(graph).tolist()] * 2
+
+    dgl.save_graphs(str(tmp_path / "two.bin"), [graph, graph], {"label": torch.ones(2, 1)})
+    with pytest.raises(GraphError, match=r"two\.bin: label has shape \(2, 1\): expected \(2,\), one per graph"):
         datasets.read_graph(tmp_path / "two.bin")
+
+
+def test_a_bin_that_is_none_is_told_without_a_stack_trace(tmp_path: Path) -> None:
+    path = tmp_path / "graphs.bin"
+    dgl.save_graphs(str(path), [datasets.from_arrays(EDGES, FEAT)] * 2)
+    whole = path.read_bytes()
+    for content in (b"", b"garbage" * 10, whole[:10], whole[:60], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(GraphError, match=r"graphs\.bin: not a file of dgl\.save_graphs, or cut short") as raised:
+            datasets.read_graph(path)
+        assert not re.search(r"\[bt\]|\n|libdgl|\.cc", str(raised.value))
 
 
 def write_csv(folder: Path, nodes: str, edges: str) -> Path:
@@ -668,11 +693,22 @@ def test_read_folder(tmp_path: Path) -> None:
     [
         ("x\n1\n2\n", "src,dst\n0,7\n", "edges.csv names node '7', which nodes.csv does not have"),
         ("x\n1\n2\n", "src,to\n0,1\n", "edges.csv has no column dst"),
-        ("x\n1\nfoo\n", "src,dst\n0,1\n", "nodes.csv, column x: could not convert string to float: 'foo'"),
+        ("x\n1\nfoo\n", "src,dst\n0,1\n", "nodes.csv, line 3, column x: expected a finite number of float32, got"),
         ("x,y\n1,2\n2\n", "src,dst\n0,1\n", "nodes.csv, line 3: 1 cells for 2 columns"),
         ("id\na\nb\n", "src,dst\na,b\n", "nodes.csv has no feature columns"),
         ("id,x\na,1\na,2\n", "src,dst\na,a\n", "names a node twice"),
-        ("x,split\n1,trian\n", "src,dst\n", "column split: 'trian' is none of train, val, test or empty"),
+        ("x\n1\n\nnan\n", "src,dst\n0,1\n", "nodes.csv, line 4, column x: expected a finite number of float32, got"),
+        ('id,x,y\n"a\nb",1,2\nc,3,-inf\n', "src,dst\n", r"nodes.csv, line 4 \(id c\), column y: .* got '-inf'"),
+        ("x,id\n1e39,a\n", "src,dst\n", r"nodes.csv, line 2 \(id a\), column x: .* got '1e39'"),
+        ("x,label\n1,0.5\n2,inf\n", "src,dst\n", "nodes.csv, line 3, column label: expected a finite number"),
+        ("x,Label\n1,0\n", "src,dst\n", "nodes.csv has a column Label: write label, or another name"),
+        ("ID,x\na,0\n", "src,dst\n", "nodes.csv has a column ID: write id, or another name"),
+        ("id,x,id,SPLIT\na,0,a,\n", "src,dst\n", "nodes.csv names a column twice"),
+        ("split,x,SPLIT\n,0,train\n", "src,dst\n", "nodes.csv has a column SPLIT: write split, or another name"),
+        (f"x,label\n1,0\n2,{2**63}\n", "src,dst\n", "line 3, column label: 9223372036854775808 is no class"),
+        (f"x,label\n1,0\n2,{'9' * 5000}\n", "src,dst\n", "line 3, column label: expected a finite number"),
+        ("x,label\n1,0\n2,-1\n", "src,dst\n", "line 3, column label: -1 is no class, they count from 0"),
+        ("x,split\n1,trian\n", "src,dst\n", "line 2, column split: 'trian' is none of train, val, test or empty"),
         ("x\n", "src,dst\n", "the graph has no nodes"),
         ("", "src,dst\n", "nodes.csv cannot be read as CSV"),
     ],
@@ -735,7 +771,12 @@ def csv_folder(folder: Path, nodes: str, edges: str = "src,dst\na,b\n", encoding
 
 @pytest.mark.parametrize(
     ("labels", "dtype"),
-    [(["10.0", "849131.0"], torch.float32), (["1", "0"], torch.int64), (["1", "0.5"], torch.float32)],
+    [
+        (["10.0", "849131.0"], torch.float32),
+        (["1", "+0"], torch.int64),
+        (["1", "0.5"], torch.float32),
+        (["1", "1e30"], torch.float32),
+    ],
 )
 def test_labels_of_a_csv_are_classes_only_if_written_as_whole_numbers(
     tmp_path: Path, labels: list[str], dtype: torch.dtype
@@ -752,7 +793,10 @@ def test_a_csv_of_a_spreadsheet_with_unlabelled_nodes_is_read(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("nodes", "message"),
-    [("id,x,x\na,1,2\nb,1,2\n", "names a column twice"), ("id,x,label,split\na,1,,train\nb,2,0,\n", "row 2 is empty")],
+    [
+        ("id,x,x\na,1,2\nb,1,2\n", "names a column twice"),
+        ("id,x,label,split\na,1,,train\nb,2,0,\n", r"line 2 \(id a\), column label: it is empty, but its node is in"),
+    ],
 )
 def test_a_csv_that_is_ambiguous_is_refused(tmp_path: Path, nodes: str, message: str) -> None:
     with pytest.raises(GraphError, match=message):

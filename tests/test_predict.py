@@ -115,10 +115,15 @@ def test_a_node_of_more_edges_than_a_block_may_have_is_a_block_of_its_own() -> N
     assert torch.equal(probabilities(model, star, block_size=10), whole(model, star))
 
 
-@pytest.mark.parametrize("block_size", [0, -1, 2.5, "many", None])
+@pytest.mark.parametrize("block_size", [0, -1, 2.5, "many", None, True, np.bool_(True), np.float64(5), np.int64(0)])
 def test_an_impossible_block_size_is_refused(block_size: Any) -> None:
     with pytest.raises(ConfigError, match="block_size is a whole number from 1, got "):
         zoo.predict("gcn-csbm", directed_graph(), block_size=block_size)
+
+
+def test_a_block_size_may_be_numpys() -> None:
+    model, graph = make_model("gat", {}), directed_graph()
+    assert torch.equal(probabilities(model, graph, np.int64(5)), probabilities(model, graph, 5))  # type: ignore[arg-type]
 
 
 def small_graphs(number: int) -> list[Any]:
@@ -157,6 +162,18 @@ def test_graphs_with_other_edge_data_go_together_but_not_of_two_index_types() ->
     assert len(zoo.predict(model, graphs).values) == 2
     with pytest.raises(GraphError, match="some graphs have int32 and some int64 indices"):
         zoo.predict(model, [graphs[0], graphs[1].int()])
+
+
+@pytest.mark.parametrize("transforms", [(), ("add_self_loop",)])
+def test_graphs_whose_indices_were_cast_after_a_first_look_get_the_same_answers(transforms: tuple[str, ...]) -> None:
+    model, graphs = make_model("gcn", {"readout": "mean", "transforms": transforms}), small_graphs(5)
+    expected = probabilities(model, graphs, 1000)
+    assert torch.equal(probabilities(model, [graph.int() for graph in graphs], 1000), expected)
+    batch = dgl.batch(graphs)
+    assert torch.equal(probabilities(model, batch.int(), 1000), expected)
+    short = [graph.int() for graph in small_graphs(5)]
+    zoo.predict(model, short)
+    assert torch.equal(probabilities(model, [graph.long() for graph in short], 1000), expected)
 
 
 def run(*arguments: object) -> Result:
@@ -235,6 +252,45 @@ def test_graphs_have_numbers_also_where_nodes_have_names(folder: Path, tmp_path:
         assert (header[0], [line[0] for line in lines]) == ("graph", [str(graph) for graph in range(number)])
 
 
+def test_graphs_without_labels_are_predicted_but_neither_scored_nor_trained_on(tmp_path: Path) -> None:
+    graphs, model = small_graphs(3), models.create("gcn", {"in_feats": IN_FEATS, "num_classes": 2, "readout": "mean"})
+    model.save_pretrained(tmp_path / "model")
+    dgl.save_graphs(str(tmp_path / "graphs.bin"), graphs)
+    _, *lines = rows(run("predict", tmp_path / "model", tmp_path / "graphs.bin").stdout)
+    expected = zoo.predict(model, graphs).values
+    assert [int(line[1]) for line in lines] == expected.tolist()
+    finetune = ("finetune", tmp_path / "model", tmp_path / "graphs.bin", "--out", tmp_path / "out")
+    for command in (("eval", tmp_path / "model", "--graph", tmp_path / "graphs.bin"), finetune):
+        result = run(*command)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert "GraphDataset, got list" in result.stderr
+
+
+def test_targets_of_graphs_are_scored(tmp_path: Path) -> None:
+    graphs, target, half = small_graphs(4), torch.tensor([0.5, 1, 2, 3]), torch.tensor([True, False, True, False])
+    dgl.save_graphs(str(tmp_path / "graphs.bin"), graphs, {"label": target, "test_mask": half})
+    model = models.create("gcn", {"in_feats": IN_FEATS, "num_classes": 1, "readout": "mean"})
+    dataset = zoo.datasets.read_graph(tmp_path / "graphs.bin")
+    error = (zoo.predict(model, dataset).values - target)[half].square().mean() / target[half].mean()
+    assert zoo.evaluate(model, dataset, metric="nmse").value == pytest.approx(float(error))
+
+
+def test_a_directed_graph_stays_so_only_if_it_is_said(tmp_path: Path) -> None:
+    edges, feat = np.array([[0, 1], [1, 2], [2, 3]]), np.random.default_rng(0).random((4, 8))
+    np.savez(tmp_path / "graph.npz", edges=edges, feat=feat)
+    (tmp_path / "nodes.csv").write_text("\n".join(",".join(map(str, row)) for row in ["abcdefgh", *feat]))
+    (tmp_path / "edges.csv").write_text("src,dst\n0,1\n1,2\n2,3\n")
+    both, directed = (
+        probabilities(zoo.load("gcn-csbm"), zoo.datasets.from_arrays(edges, feat, undirected=undirected), 100).tolist()
+        for undirected in (True, False)
+    )
+    assert both != directed
+    for source in (tmp_path / "graph.npz", tmp_path):
+        for options, answer in (((), both), (("--directed",), directed)):
+            _, *lines = rows(run("predict", "gcn-csbm", source, *options).stdout)
+            assert [[float(cell) for cell in line[2:]] for line in lines] == answer
+
+
 def test_a_regression_has_values_and_no_probabilities(npz: Path, tmp_path: Path) -> None:
     model = models.create("gcn", {"in_feats": 8, "num_classes": 1}).eval()
     model.save_pretrained(tmp_path / "model")
@@ -303,7 +359,7 @@ def test_an_empty_file_is_one_line(name: str, tmp_path: Path) -> None:
         ("id,x\na,1\n", "src,dst\na,b\n", "edges.csv names node 'b', which nodes.csv does not have"),
         ("id,x\na,1\na,2\n", "src,dst\na,a\n", "nodes.csv names a node twice"),
         ("x\n", "src,dst\n", "the graph has no nodes"),
-        ("x,y\n1,\n", "src,dst\n", "nodes.csv, column y: could not convert string to float: ''"),
+        ("x,y\n1,\n", "src,dst\n", "nodes.csv, line 2, column y: expected a finite number of float32, got ''"),
         ("x\n1\n", "", "edges.csv cannot be read as CSV (it is empty)"),
     ],
 )

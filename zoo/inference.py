@@ -29,7 +29,7 @@ def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE)
         GraphError: The data is none of these, or does not fit the model.
     """
     if isinstance(data, dgl.DGLGraph):
-        return forward(model, [model.prepare(_features_only(data))], block_size)
+        return forward(model, [model.prepare(_plain(data))], block_size)
     return forward(model, map(model.prepare, _batches(_graphs(data, model), block_size)), block_size)
 
 
@@ -51,12 +51,17 @@ def _eval_mode(model: ZooModel) -> Iterator[None]:
             module.training = training
 
 
-def _features_only(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
-    """The graph without labels and masks, which play no part in a prediction."""
+def _plain(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+    """The graph without labels and masks, which play no part in a prediction, and with sizes of its index type.
+
+    DGL's `int()` and `long()` leave the sizes that a graph remembers as they were, which `dgl.batch` refuses.
+    """
     graph = graph.local_var()
     for key in list(graph.ndata):
         if key != "feat":
             del graph.ndata[key]
+    graph.set_batch_num_nodes({kind: graph.batch_num_nodes(kind).to(graph.idtype) for kind in graph.ntypes})
+    graph.set_batch_num_edges({kind: graph.batch_num_edges(kind).to(graph.idtype) for kind in graph.canonical_etypes})
     return graph
 
 
@@ -87,6 +92,6 @@ def _batches(graphs: Sequence["dgl.DGLGraph"], block_size: int) -> Iterator["dgl
         if members and size + own > block_size:
             yield dgl.batch(members, ndata=["feat"], edata=None)
             members, size = [], 0
-        members.append(graph)
+        members.append(_plain(graph))
         size += own
     yield dgl.batch(members, ndata=["feat"], edata=None)

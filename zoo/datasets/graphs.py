@@ -218,17 +218,21 @@ def _label(values: Any, num_nodes: int) -> Array:
     if label.shape != (num_nodes,):
         raise GraphError(f"label has shape {label.shape}: expected ({num_nodes},), one per node")
     if label.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            label = label.astype(np.float32)
         if not np.isfinite(label).all():
             raise GraphError(
-                "label has NaN or infinite values: give unlabelled nodes 0, and leave them out of all masks"
+                "label has NaN or infinite values, as float32: give unlabelled nodes 0, and leave them out of all masks"
             )
-        return label.astype(np.float32)
+        return label
     if label.dtype.kind not in "biu":
         raise GraphError(f"label has dtype {label.dtype}: expected integer classes or float targets")
     if label.min() < 0:
         raise GraphError(
             f"label holds {label.min()}: classes count from 0; give unlabelled nodes 0, and leave them out of all masks"
         )
+    if label.max() > np.iinfo(np.int64).max:
+        raise GraphError(f"label holds {label.max()}: classes count from 0 to at most 2^63 - 1")
     return label.astype(np.int64)
 
 

@@ -6,6 +6,7 @@ import csv
 import zipfile
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ __all__ = ["read_graph", "read_named_graph"]
 
 _PARTS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
 _NOT_FEATURES = ("id", "label", "split")  # columns of nodes.csv
+_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_CLASS = 2**63 - 1
 
 
 def read_graph(path: str | Path, undirected: bool = True) -> Any:
@@ -35,17 +38,19 @@ def read_graph(path: str | Path, undirected: bool = True) -> Any:
             - `.npz` with `edges` and `feat`, optional `label`, `train_mask`, `val_mask`, `test_mask`, as in
               `from_arrays`; or of the form of the heterophilous graphs (`node_features`, `node_labels`, `edges`, whose
               first split is taken); or of gnn-benchmark's (CSR parts `adj_*` and `attr_*`, `labels`).
-            - `.bin`, written by `dgl.save_graphs`: one graph with `ndata["feat"]`; or several with a label each in the
-              labels dictionary under `label`, and optional masks there.
+            - `.bin`, written by `dgl.save_graphs`: one graph with `ndata["feat"]`; or several, which can be trained and
+              scored on if the labels dictionary has a class (integers) or target (floats) of each under `label`, and
+              the masks.
             - a folder with `nodes.csv` and `edges.csv`, both with a line of column names. Edges have `src` and `dst`.
               Nodes have numeric features in all columns but these: `id` (what edges call the node; without it they
-              count rows from 0), `label` (classes if all are written as whole numbers, else targets; may be empty where
-              the split is), and `split` (`train`, `val`, `test` or empty).
+              count rows from 0), `label` (classes if all are written as whole numbers; one `1.0` or `1e3` makes all of
+              them targets of a regression; may be empty where the split is), and `split` (`train`, `val`, `test` or
+              empty).
         undirected: Whether to add every edge's reverse. A `.bin` is taken as it is.
 
     Returns:
-        A graph with `ndata` feat and, as far as the file has them, label and masks; a `GraphDataset` if a `.bin` holds
-        several graphs.
+        A graph with `ndata` feat and, as far as the file has them, label and masks. If a `.bin` holds several graphs, a
+        `GraphDataset`; without labels their list, which `zoo.predict` takes.
 
     Raises:
         GraphError: The file is missing, broken, or does not describe a graph; the message names it.
@@ -104,8 +109,7 @@ def _bin(path: Path) -> Any:
     try:
         graphs, labels = dgl.load_graphs(str(path))
     except (dgl.DGLError, RuntimeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise GraphError(f"not a file of dgl.save_graphs ({reason[-1]})") from error
+        raise GraphError(f"not a file of dgl.save_graphs, or cut short ({_reason(error)})") from error
     for graph in graphs:
         if not graph.is_homogeneous:
             raise GraphError("a graph has several node or edge types; the zoo's models take homogeneous graphs")
@@ -113,14 +117,22 @@ def _bin(path: Path) -> Any:
         check_graph(graph)
     if len(graphs) == 1:
         return graphs[0]
-    label = labels.get("label")
-    if label is None or label.shape != (len(graphs),) or label.is_floating_point() or not len(graphs):
-        raise GraphError(
-            f'{len(graphs)} graphs need an integer label each, labels={{"label": tensor}} in dgl.save_graphs; '
-            f"found {', '.join(labels) or 'none'}"
-        )
-    masks = (labels.get(name, torch.zeros(len(graphs))).bool() for name in MASKS)
-    return GraphDataset(path.stem, graphs, label.long(), int(label.max()) + 1, *masks)
+    return _labelled(path.stem, graphs, labels) if "label" in labels else graphs
+
+
+def _reason(error: Exception) -> str:
+    """What DGL says in the end of its first line; before it are places in its source, below it a stack trace."""
+    return str(error).partition("\n")[0].rpartition(": ")[2].strip() or "unreadable"
+
+
+def _labelled(name: str, graphs: list[dgl.DGLGraph], labels: dict[str, Tensor]) -> GraphDataset:
+    label = labels["label"]
+    if label.shape != (len(graphs),):
+        raise GraphError(f"label has shape {tuple(label.shape)}: expected ({len(graphs)},), one per graph")
+    masks = (labels.get(mask, torch.zeros(len(graphs))).bool() for mask in MASKS)
+    if label.is_floating_point():
+        return GraphDataset(name, graphs, label.float(), 1, *masks)
+    return GraphDataset(name, graphs, label.long(), int(label.max()) + 1, *masks)
 
 
 def _restored(name: str, values: Tensor) -> Tensor:
@@ -130,31 +142,64 @@ def _restored(name: str, values: Tensor) -> Tensor:
     return values.bool() if name in MASKS and values.dtype == torch.uint8 else values
 
 
+@dataclass(frozen=True)
+class _Nodes:
+    """What nodes.csv says of the nodes, but for their features.
+
+    Attributes:
+        columns: Those of `_NOT_FEATURES` that it has, as they are written.
+        lines: Where each node is written.
+    """
+
+    columns: dict[str, list[str]]
+    lines: array[int]
+
+    def number(self, node: int, column: str, cell: str) -> float:
+        """A cell as a number; GraphError if it is none, or one that float32 cannot hold."""
+        try:
+            value = float(cell)
+        except ValueError:
+            value = np.nan
+        if not abs(value) <= _LARGEST:  # nor is NaN
+            raise GraphError(f"{self.place(node, column)}: expected a finite number of float32, got {cell!r}")
+        return value
+
+    def place(self, node: int, column: str) -> str:
+        """Where a cell is, as a user finds it."""
+        name = f" (id {self.columns['id'][node]})" if "id" in self.columns else ""
+        return f"nodes.csv, line {self.lines[node]}{name}, column {column}"
+
+
 def _folder(path: Path) -> tuple[dict[str, Any], list[str] | None]:
     """The arguments of `from_arrays`, and the nodes' names if they have any."""
-    table = _table(path / "nodes.csv")
-    feat, nodes = _features(table)
-    names = nodes.get("id")
+    feat, nodes = _nodes(path / "nodes.csv")
+    names = nodes.columns.get("id")
     arguments: dict[str, Any] = {"edges": _edges(path / "edges.csv", len(feat), names), "feat": feat}
-    if "label" in nodes:
-        arguments["label"] = _labels(nodes["label"], nodes.get("split"))
-    if "split" in nodes:
-        arguments |= _masks(nodes["split"])
+    if "label" in nodes.columns:
+        arguments["label"] = _labels(nodes)
+    if "split" in nodes.columns:
+        arguments |= _masks(nodes)
     return arguments, names
 
 
-def _features(table: Iterator[list[str]]) -> tuple[Array, dict[str, list[str]]]:
-    """From the rows of nodes.csv, header first: the features as one matrix, the other columns as they are written."""
-    places = {name: place for place, name in enumerate(next(table))}
-    others = {name: (places.pop(name), list[str]()) for name in _NOT_FEATURES if name in places}
-    if not places:
+def _nodes(path: Path) -> tuple[Array, _Nodes]:
+    """The features as one matrix, and what else is written."""
+    table = _table(path)
+    features = {name: place for place, name in enumerate(next(table)[1])}
+    for name in features:
+        if name not in _NOT_FEATURES and name.lower() in _NOT_FEATURES:
+            raise GraphError(f"nodes.csv has a column {name}: write {name.lower()}, or another name if it is a feature")
+    others = {name: features.pop(name) for name in _NOT_FEATURES if name in features}
+    if not features:
         raise GraphError("nodes.csv has no feature columns")
+    nodes = _Nodes({name: [] for name in others}, array("q"))
     values = array("d")
-    for row in table:
-        for place, column in others.values():
-            column.append(row[place])
-        values.extend([_number(name, row[place]) for name, place in places.items()])
-    return np.array(values).reshape(-1, len(places)), {name: column for name, (_, column) in others.items()}
+    for line, row in table:
+        nodes.lines.append(line)
+        for name, place in others.items():
+            nodes.columns[name].append(row[place])
+        values.extend([nodes.number(-1, name, row[place]) for name, place in features.items()])
+    return np.array(values).reshape(-1, len(features)), nodes
 
 
 def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, Array]:
@@ -164,13 +209,13 @@ def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, 
     if len(numbers) != num_nodes:
         raise GraphError("nodes.csv names a node twice in its column id")
     table = _table(path)
-    header = next(table)
+    _, header = next(table)
     if missing := {"src", "dst"} - set(header):
         raise GraphError(f"edges.csv has no column {' and '.join(sorted(missing))}")
     src, dst = header.index("src"), header.index("dst")
     ends = array("q")
     try:
-        for row in table:
+        for _, row in table:
             ends.extend((numbers[row[src]], numbers[row[dst]]))
     except KeyError as error:
         raise GraphError(f"edges.csv names node {error}, which nodes.csv does not have") from error
@@ -178,44 +223,54 @@ def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, 
     return pairs[:, 0], pairs[:, 1]
 
 
-def _labels(column: list[str], split: list[str] | None) -> Array:
+def _labels(nodes: _Nodes) -> Array:
     """Classes if every cell is written as a whole number, else targets; an unlabelled node outside the split gets 0."""
-    given = [cell or ("0" if split is not None and not split[node] else "") for node, cell in enumerate(column)]
+    split = nodes.columns.get("split")
+    given = [
+        cell or ("0" if split is not None and not split[node] else "")
+        for node, cell in enumerate(nodes.columns["label"])
+    ]
     if missing := [node for node, cell in enumerate(given) if not cell]:
         why = "its node is in the split" if split is not None else "there is no column split that leaves its node out"
-        raise GraphError(f"nodes.csv, column label: row {missing[0] + 2} is empty, but {why}")
-    labels = np.array([_number("label", cell) for cell in given])
-    classes = all(cell.lstrip("+-").isdigit() for cell in given)
-    return labels.astype(np.int64) if classes else labels
+        raise GraphError(f"{nodes.place(missing[0], 'label')}: it is empty, but {why}")
+    if not all(cell.lstrip("+-").isdecimal() for cell in given):
+        return np.array([nodes.number(node, "label", cell) for node, cell in enumerate(given)])
+    return np.array([_class(nodes, node, cell) for node, cell in enumerate(given)], dtype=np.int64)
 
 
-def _table(path: Path) -> Iterator[list[str]]:
-    """The rows of a CSV file, the column names first; a large file is never in memory as a whole."""
+def _class(nodes: _Nodes, node: int, cell: str) -> int:
+    nodes.number(node, "label", cell)  # int() refuses thousands of digits in other words
+    if 0 <= int(cell) <= _LARGEST_CLASS:
+        return int(cell)
+    raise GraphError(
+        f"{nodes.place(node, 'label')}: {cell} is no class, they count from 0 to at most 2^63 - 1; an unlabelled node "
+        "has neither label nor split, and a target of a regression is written with a decimal point"
+    )
+
+
+def _table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """A CSV file's rows and the lines where they end, the column names first; never in memory as a whole."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = ([cell.strip() for cell in row] for row in csv.reader(file) if row)
-            header = next(rows, None)
-            if header is None:
+            reader = csv.reader(file)
+            rows = ((reader.line_num, [cell.strip() for cell in row]) for row in reader if row)
+            number, header = next(rows, (0, []))
+            if not header:
                 raise GraphError(f"{path.name} cannot be read as CSV (it is empty)")
             if len(set(header)) < len(header):
                 raise GraphError(f"{path.name} names a column twice: {', '.join(header)}")
-            yield header
-            for number, row in enumerate(rows, start=2):
+            yield number, header
+            for number, row in rows:
                 if len(row) != len(header):
                     raise GraphError(f"{path.name}, line {number}: {len(row)} cells for {len(header)} columns")
-                yield row
+                yield number, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise GraphError(f"{path.name} cannot be read as CSV ({error})") from error
 
 
-def _number(name: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError as error:
-        raise GraphError(f"nodes.csv, column {name}: {error}") from error
-
-
-def _masks(parts: list[str]) -> dict[str, Array]:
-    if unknown := set(parts) - {*_PARTS, ""}:
-        raise GraphError(f"nodes.csv, column split: {sorted(unknown)[0]!r} is none of train, val, test or empty")
+def _masks(nodes: _Nodes) -> dict[str, Array]:
+    parts = nodes.columns["split"]
+    for node, part in enumerate(parts):
+        if part and part not in _PARTS:
+            raise GraphError(f"{nodes.place(node, 'split')}: {part!r} is none of train, val, test or empty")
     return {mask: np.array([given == part for given in parts]) for part, mask in _PARTS.items()}
