@@ -20,8 +20,8 @@ class GraphDataset:
     Attributes:
         name: Name of the data set.
         graphs: Graphs with `ndata["feat"]`, float32 of shape (num_nodes, in_feats).
-        labels: int64 classes of shape (num_graphs,).
-        num_classes: Number of classes.
+        labels: int64 classes, or float32 targets of a regression, of shape (num_graphs,).
+        num_classes: Number of classes; 1 for targets.
         train_mask: bool of shape (num_graphs,): the graphs to train on; likewise `val_mask` and `test_mask`.
     """
 

@@ -127,7 +127,8 @@ def describe(data: Any) -> tuple[Task, int, int]:
     elif isinstance(data, GraphDataset):
         graphs, holder, label = data.graphs, vars(data), "labels"
     else:
-        raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}")
+        hint = "; graphs without labels can only be predicted" if isinstance(data, list) else ""
+        raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}{hint}")
     for graph in graphs:
         check_graph(graph)
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
