@@ -34,8 +34,8 @@ Nothing was tuned on test scores; only what is called *best test* selects an epo
 
 HOW_TO_COMPARE = """\
 *Against {baseline}*: the mean difference from the row *{baseline}* of the same column, seed by seed on the same splits,
-± half its 95 % interval (paired t-test, without a correction for the number of rows). An interval that holds 0 shows no
-difference."""
+± half its 95 % interval (paired t-test, without a correction for the number of rows). An interval that holds 0 does not
+show a difference, which is not to say that there is none."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
@@ -48,8 +48,8 @@ too, and those with classes `class-a-b-c` (per cent of train, validation, test) 
 
 
 def number(value: float, metric: str) -> str:
-    """A score as it is printed: per cent with two decimals, NMSE with four."""
-    return f"{value:.4f}" if metric == "nmse" else f"{value:.2f}"
+    """A score as it is printed: per cent with two decimals, errors with four."""
+    return f"{value:.2f}" if metric in registry.PER_CENT else f"{value:.4f}"
 
 
 def spread(metric: str, mean: float | None, std: float | None, n: int | None = None) -> str:
