@@ -215,10 +215,9 @@ class Rational(nn.Module):
     def __init__(self, num_functions: int = 1, *, degrees: Sequence[int] = (5, 4), version: str = "A") -> None:
         super().__init__()
         numerator, denominator = relu_coefficients(degrees, version)
-        dtype = torch.get_default_dtype()
         self.version = version
-        self.numerator = nn.Parameter(numerator.to(dtype).repeat(num_functions, 1))
-        self.denominator = nn.Parameter(denominator.to(dtype).repeat(num_functions, 1))
+        self.numerator = nn.Parameter(_rows(numerator, num_functions))
+        self.denominator = nn.Parameter(_rows(denominator, num_functions))
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
         """See the class."""
@@ -234,6 +233,11 @@ class Rational(nn.Module):
         """What `repr` shows."""
         count, terms = self.numerator.shape
         return f"{count}, degrees=({terms - 1}, {self.denominator.shape[1] - (self.version == 'C')}), {self.version}"
+
+
+def _rows(coefficients: Tensor, count: int) -> Tensor:
+    """The same row so many times; not by `repeat`, which on the meta device takes a second of imports."""
+    return torch.empty(count, len(coefficients)).copy_(coefficients)
 
 
 def _jitter(coefficients: Tensor) -> Tensor:
