@@ -1,5 +1,6 @@
 """The command line: each command calls one function of the API."""
 
+import errno
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,9 @@ class _Commands(click.Group):
             click.echo(str(error), err=True)
         except ZooError as error:
             _echo_error(error)
-        except OSError as error:  # standard output is a full disk
+        except OSError as error:  # standard output is a full disk, or a reader that has gone, which click takes calmly
+            if error.errno == errno.EPIPE:
+                raise
             click.echo(f"zoo: {error}", err=True)
         sys.exit(2)
 
