@@ -377,7 +377,7 @@ def _read_config(file: Path) -> dict[str, Any]:
 def _parse(content: bytes, file: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
-    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:  # the others of types and shapes
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:  # of types and shapes
         raise CheckpointError(f"{file} is not a safetensors file: {_shortened(error)}") from error
 
 
