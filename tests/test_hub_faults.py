@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def test_pushing(case: Case, hub: FakeHub, model: ZooModel) -> None:
     seen = []
     for repo_id, times in (("org/mine", 1), ("org/other", ALWAYS)):
         hub.fault(case.kind, case.fault, times=times)
-        seen.append(outcome(lambda: zoo.push(model, "org/mine" if times == 1 else "org/other"), PUSHED))  # noqa: B023
+        seen.append(outcome(partial(zoo.push, model, repo_id), PUSHED))
         hub.heal()
         if (hub.root / repo_id).exists():  # all files or none
             names = set(zoo_files(repo_id))

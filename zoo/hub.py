@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import queue
 import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -254,22 +254,18 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     It is made in a thread, which is left alone then: the client sleeps for as long as the Hub asks it to, be it hours,
     and some of its versions wait for an answer for ever.
     """
-    outcome: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
-            outcome.put((call(), None))
+            outcome.set_result(call())
         except Exception as error:
-            outcome.put((None, error))
+            outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = outcome.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no end after {seconds:.0f} seconds") from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]  # None only if the call returns it
+    if not wait([outcome], timeout=seconds).done:
+        raise TimeoutError(f"no end after {seconds:.0f} seconds")
+    return outcome.result()
 
 
 def _is_passing(error: Exception) -> bool:

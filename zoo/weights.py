@@ -30,7 +30,6 @@ __all__ = [
     "adapt",
     "digest",
     "files",
-    "fill",
     "is_path",
     "load",
     "load_folder",
@@ -341,11 +340,6 @@ def _own_config(content: bytes) -> Any:
         return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["config"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def fill(model: ZooModel, file: Path) -> None:
-    """Puts a weights file into a model: every tensor, no other, all of the right shape and type."""
-    _fill(model, _parse(_read_bytes(file), file), file)
 
 
 def _read_bytes(file: Path) -> bytes:
