@@ -138,8 +138,8 @@ _SHCHUR = {
 _GRAPH2GAUSS = {"default_split": "class-80-10-10", "source": "Bojchevski and Günnemann 2018, graph2gauss"}
 _SYNTHETIC = {"default_split": "random-60-20-20", "reader": "synthetic"}
 
-# Counts of cora-full, roman-empire, amazon-ratings and questions are the published ones; all others were read out of
-# the files.
+# Counts of cora-full, roman-empire, amazon-ratings, questions and ogbn-arxiv are the published ones; all others were
+# read out of the files.
 _CATALOG = {
     entry.name: entry
     for entry in [
@@ -202,6 +202,14 @@ _CATALOG = {
             ("dblp", "dblp", 17716, 52867, 1639, 4),
             reader="graphdata",
             **_GRAPH2GAUSS,
+        ),
+        *_sets(
+            ("ogbn-arxiv", "ogbn-arxiv", 169343, 1166243, 128, 40),
+            directed=True,
+            stored_splits=("official",),
+            default_split="official",
+            source="Hu et al. 2020, Open Graph Benchmark",
+            reader="ogbn",
         ),
         *_sets(
             ("chameleon-traffic", "chameleon", 2277, 31371, 3132, 1),

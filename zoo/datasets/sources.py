@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from zoo.errors import DatasetNotFound, IntegrityError
 
-__all__ = ["RawFile", "raw_files", "read"]
+__all__ = ["RawFile", "cache", "raw_files", "read"]
 
 TIMEOUT = 10  # seconds without a byte
 _unreachable: set[str] = set()  # hosts that did not answer this process: they are not asked again
@@ -67,7 +67,8 @@ def read(dataset: str, paths: Sequence[str]) -> list[bytes]:
     return [_checked(file, _find(file) or _fetch(dataset, file, missing)) for file in files]
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Folder of the raw files that have been fetched: `$ZOO_CACHE`, else the user's."""
     if override := os.environ.get("ZOO_CACHE"):
         return Path(override)
     import pooch
@@ -79,14 +80,14 @@ def _find(file: RawFile) -> Path | None:
     data = os.environ.get("ZOO_DATA")
     if data and (place := Path(data, file.path)).is_file():
         return place
-    place = _cache() / file.path
+    place = cache() / file.path
     return place if place.is_file() else None
 
 
 def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
     import pooch
 
-    target = _cache() / file.path
+    target = cache() / file.path
     host = urlsplit(file.url).netloc
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@
 | `geom-gcn` | Geom-GCN's ten files, 60/20/20; `seed % 10` picks. Some leave out nodes off the largest component | yes |
 | `given` | the ten in the file of a heterophilous set; `seed % 10` picks | yes |
 | `polynormer` | the one 60/20/20 split that Polynormer's authors published | no |
+| `official` | Open Graph Benchmark's: of ogbn-arxiv, papers until 2017, those of 2018, and later ones | no |
 | `tu-10fold` | ten stratified folds drawn once (seed 42): fold `seed % 10` tests, the next one validates | yes |
 | `gin-10fold` | the ten test folds published for GIN; a stratified tenth of the rest, drawn anew, validates | yes |
 | `fair-10fold` | ten folds, each with an inner validation set, of "A fair comparison of GNNs" | yes |
@@ -35,13 +36,14 @@ from zoo.errors import GraphError
 
 __all__ = ["Masks", "draw", "masks", "varies_with_seed"]
 
-_FIXED = {"public", "polynormer"}
+_FIXED = {"public", "polynormer", "official"}
 # Which module reads a published split. `given` lies in the data set's own file.
 _READERS = {
     "public": "planetoid",
     "geom-gcn": "geom_gcn",
     "given": "yandex",
     "polynormer": "gnn_benchmark",
+    "official": "ogbn",
     "gin-10fold": "folds",
     "fair-10fold": "folds",
     "tu-10fold": "folds",
