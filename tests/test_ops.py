@@ -33,6 +33,13 @@ def mean_matrix(adjacency: Tensor) -> Tensor:
     return adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
 
 
+def values_of_edges(edges: Edges, values: Tensor) -> Tensor:
+    """From (num_edges, heads) to the flat order of `zoo.ops`."""
+    targets = range(1 + max((target for _, target in edges), default=-1))
+    incoming = [[number for number, edge in enumerate(edges) if edge[1] == target] for target in targets]
+    return torch.cat([values[numbers].t().flatten() for numbers in incoming] or [values.flatten()])
+
+
 UNWEIGHTED: list[tuple[Callable[[Any, Tensor], Tensor], Callable[[Tensor], Tensor]]] = [
     (ops.propagate, lambda adjacency: adjacency),
     (ops.propagate_mean, mean_matrix),
@@ -60,18 +67,19 @@ def test_propagate_takes_further_dimensions(graph: Any, adjacency: Tensor) -> No
 @pytest.mark.parametrize("heads", [1, 3])
 def test_weighted_propagation_sums_over_edges(graph: Any, edges: Edges, heads: int) -> None:
     x = rand(graph.num_nodes(), heads, 2).requires_grad_()
-    weight = rand(len(edges), heads, 1).requires_grad_()
+    weight = rand(len(edges), heads)
     expected = [torch.zeros(heads, 2, dtype=torch.float64) for _ in range(graph.num_nodes())]
     for edge, (source, target) in enumerate(edges):
-        expected[target] = expected[target] + weight[edge] * x[source]
-    torch.testing.assert_close(ops.propagate(graph, x, weight), torch.stack(expected), rtol=0, atol=1e-12)
+        expected[target] = expected[target] + weight[edge].unsqueeze(1) * x[source]
+    values = values_of_edges(edges, weight).requires_grad_()
+    torch.testing.assert_close(ops.propagate(graph, x, values), torch.stack(expected), rtol=0, atol=1e-12)
     if edges:
-        assert gradcheck(lambda x, weight: ops.propagate(graph, x, weight), (x, weight))
+        assert gradcheck(lambda x, values: ops.propagate(graph, x, values), (x, values))
 
 
 def test_weights_of_one_are_no_weights(graph: Any, edges: Edges) -> None:
     x = rand(graph.num_nodes(), 2)
-    ones = torch.ones(len(edges), 1, dtype=torch.float64)
+    ones = torch.ones(len(edges), dtype=torch.float64)
     torch.testing.assert_close(ops.propagate(graph, x, ones), ops.propagate(graph, x), rtol=0, atol=1e-12)
 
 
@@ -98,30 +106,33 @@ def test_reverse_turns_every_edge_round(graph: Any, edges: Edges) -> None:
 
 @pytest.mark.parametrize("size", [1.0, 1000.0])
 def test_edge_softmax_is_over_the_in_edges_of_each_node(graph: Any, edges: Edges, size: float) -> None:
-    logits = size * rand(len(edges), 2, 1)
+    logits = size * rand(len(edges), 2)
     expected = torch.empty_like(logits)
     for target in range(graph.num_nodes()):
         incoming = [number for number, edge in enumerate(edges) if edge[1] == target]
         expected[incoming] = logits[incoming].softmax(0)
-    torch.testing.assert_close(ops.edge_softmax(graph, logits), expected, rtol=0, atol=1e-12)
+    result = ops.edge_softmax(graph, values_of_edges(edges, logits))
+    torch.testing.assert_close(result, values_of_edges(edges, expected), rtol=0, atol=1e-12)
 
 
 def test_edge_scores_join_both_ends(graph: Any, edges: Edges) -> None:
     src, dst = rand(graph.num_nodes(), 2, 3), rand(graph.num_nodes(), 2, 3)
-    dots, sums = ops.edge_dot(graph, src, dst), ops.edge_add(graph, src[..., :1], dst[..., :1])
-    assert dots.shape == sums.shape == (len(edges), 2, 1)
+    dots, sums = rand(len(edges), 2), rand(len(edges), 2)
     for number, (source, target) in enumerate(edges):
-        torch.testing.assert_close(dots[number, :, 0], (src[source] * dst[target]).sum(1), rtol=0, atol=1e-12)
-        torch.testing.assert_close(sums[number], src[source, :, :1] + dst[target, :, :1], rtol=0, atol=1e-12)
+        dots[number] = (src[source] * dst[target]).sum(1)
+        sums[number] = src[source, :, 0] + dst[target, :, 0]
+    expected_dots, expected_sums = values_of_edges(edges, dots), values_of_edges(edges, sums)
+    torch.testing.assert_close(ops.edge_dot(graph, src, dst), expected_dots, rtol=0, atol=1e-12)
+    torch.testing.assert_close(ops.edge_add(graph, src[..., 0], dst[..., 0]), expected_sums, rtol=0, atol=1e-12)
 
 
 def test_edge_functions_have_the_right_gradients(graph: Any, edges: Edges) -> None:
     if not edges:
         pytest.skip("no edge, no gradient")
-    src, dst = rand(graph.num_nodes(), 2, 1).requires_grad_(), rand(graph.num_nodes(), 2, 1).requires_grad_()
+    src, dst = rand(graph.num_nodes(), 2, 3).requires_grad_(), rand(graph.num_nodes(), 2, 3).requires_grad_()
     assert gradcheck(lambda src, dst: ops.edge_dot(graph, src, dst), (src, dst))
-    assert gradcheck(lambda src, dst: ops.edge_add(graph, src, dst), (src, dst))
-    assert gradcheck(lambda scores: ops.edge_softmax(graph, scores), (rand(len(edges), 2, 1).requires_grad_(),))
+    assert gradcheck(lambda src, dst: ops.edge_add(graph, src[..., 0], dst[..., 0]), (src, dst))
+    assert gradcheck(lambda scores: ops.edge_softmax(graph, scores), (rand(2 * len(edges)).requires_grad_(),))
 
 
 def attend(graph: Any, x: Tensor) -> Tensor:

@@ -1,21 +1,30 @@
-"""Message passing on a DGLGraph, written on `dgl.ops`.
+"""Message passing on a DGLGraph, with PyTorch's kernels.
 
-Every model and layer passes its messages through these functions and never through DGL's own layers, so that kernels
-for other devices can be put in here later. An edge weight makes an SpMM several times as expensive
-(`benchmarks/kernels.py`), hence degree normalisation scales nodes before and after an unweighted sum.
+Every model and layer passes its messages through these functions and never through DGL's own layers. DGL keeps the
+graph; the sums are PyTorch's: an `embedding_bag` adds up rows that are named by an index, weighted or not, which is
+what a node does with its neighbours, and `sampled_addmm` takes inner products along edges. On a CPU a weighted sum is
+some twenty times as fast as DGL's, and an unweighted one has the same bits (`benchmarks/kernels.py`).
 
 Messages run along the edges: a node receives from the sources of its in-edges.
+
+Values of edges, such as attention, are flat, (num_edges · heads,): for each receiving node, for each head, a value for
+each of its in-edges, in the order of `graph.adj_tensors("csc")`.
 
 What a layer has for every edge can be many times as large as what it has for every node. A layer therefore computes it
 inside `per_receiver`, which prediction cuts into blocks of receiving nodes (`in_blocks`).
 """
 
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding_bag
 
 from zoo._cache import per_graph
 from zoo._dgl import dgl
@@ -61,20 +70,111 @@ def degree_scale(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
     return per_graph(graph, ("degree_scale", like.dtype, like.device), compute)
 
 
+class _Links(NamedTuple):
+    """Which rows are linked by edges, where row i · heads + h stands for head h of node i."""
+
+    offsets: Tensor  # (num_nodes · heads + 1,): where each row's links begin
+    owners: Tensor  # (num_edges · heads,): the row that a link belongs to
+    ends: Tensor  # (num_edges · heads,): the row at its other end
+
+
+def _in_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
+    """From receivers to senders, in the order of the values of edges."""
+
+    def compute() -> _Links:
+        offsets, senders, _ = (part.to(device).long() for part in graph.adj_tensors("csc"))
+        offsets, owners, edge = _for_each_head(offsets, heads)
+        return _Links(offsets, owners, senders[edge] * heads + owners % heads)
+
+    return per_graph(graph, ("in_links", heads, device), compute)
+
+
+def _out_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> tuple[_Links, Tensor]:
+    """From senders to receivers, and where each of these links stands among the values of edges."""
+
+    def compute() -> tuple[_Links, Tensor]:
+        first, _, numbers = (part.to(device).long() for part in graph.adj_tensors("csc"))
+        offsets, receivers, edges = (part.to(device).long() for part in graph.adj_tensors("csr"))
+        places = torch.argsort(numbers)[edges] if len(numbers) else edges  # no numbers: they count up
+        offsets, owners, edge = _for_each_head(offsets, heads)
+        head, receiver, place = owners % heads, receivers[edge], places[edge]
+        earlier = first[receiver] * heads + head * first.diff()[receiver]  # values of other receivers and other heads
+        links = _Links(offsets, owners, receiver * heads + head)
+        return links, earlier + place - first[receiver]
+
+    return per_graph(graph, ("out_links", heads, device), compute)
+
+
+def _for_each_head(offsets: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Every node's list of edges once for each head: offsets, owning row of each entry, and index of its edge."""
+    counts = offsets.diff().repeat_interleave(heads)
+    repeated = torch.cat([offsets[:1], counts.cumsum(0)])
+    owners = torch.repeat_interleave(counts)
+    positions = torch.arange(len(owners), device=offsets.device) - repeated[owners]
+    return repeated, owners, offsets[owners // heads] + positions
+
+
+def _sums(links: _Links, rows: Tensor, weight: Tensor | None) -> Tensor:
+    """For every row, the sum over its links of the rows at their ends, each times the link's weight."""
+    if weight is not None:
+        weight = weight.contiguous()
+    return embedding_bag(
+        links.ends, rows.contiguous(), links.offsets, mode="sum", per_sample_weights=weight, include_last_offset=True
+    )
+
+
+def _dots(links: _Links, owners: Tensor, ends: Tensor) -> Tensor:
+    """For every link, the inner product of the rows that it joins."""
+    values = owners.new_zeros(len(links.ends))
+    with warnings.catch_warnings(action="ignore"):  # PyTorch says once in each process that CSR is in beta
+        pattern = torch.sparse_csr_tensor(
+            links.offsets, links.ends, values, size=(len(owners), len(ends)), check_invariants=False
+        )
+    return torch.sparse.sampled_addmm(pattern, owners, ends.t(), beta=0).values()
+
+
+class _Propagate(torch.autograd.Function):
+    """Weighted sums over the in-links; the gradient of the rows runs over the out-links."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: "dgl.DGLGraph", rows: Tensor, weight: Tensor | None, heads: int) -> Tensor:
+        ctx.graph, ctx.heads = graph, heads
+        ctx.save_for_backward(weight, None if weight is None else rows)
+        return _sums(_in_links(graph, heads, rows.device), rows, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+        (grad,) = grads
+        weight, rows = ctx.saved_tensors
+        grad_rows = grad_weight = None
+        if ctx.needs_input_grad[1]:
+            links, order = _out_links(ctx.graph, ctx.heads, grad.device)
+            grad_rows = _sums(links, grad, None if weight is None else weight[order])
+        if ctx.needs_input_grad[2]:
+            grad_weight = _dots(_in_links(ctx.graph, ctx.heads, grad.device), grad, rows)
+        return None, grad_rows, grad_weight, None
+
+
 def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None) -> Tensor:
     """Sum of the in-neighbours' features, each times its edge's weight.
 
     Args:
         graph: Homogeneous graph.
-        feat: (num_nodes, ...).
-        weight: (num_edges, ...), broadcast against `feat`. Default: 1 on every edge.
+        feat: (num_nodes, ...), with several heads (num_nodes, heads, ...).
+        weight: Values of edges, (num_edges · heads,), see the module. Default: 1 on every edge.
 
     Returns:
-        (num_nodes, ...).
+        As `feat`.
     """
-    if weight is None:
-        return dgl.ops.copy_u_sum(graph, feat)
-    return dgl.ops.u_mul_e_sum(graph, feat, weight)
+    heads = 1 if weight is None else _heads(graph, weight)
+    rows = feat.reshape(len(feat) * heads, math.prod(feat.shape[1:]) // heads)
+    result = _Propagate.apply(graph, rows, weight, heads)
+    return result.view(len(result) // heads, *feat.shape[1:])
+
+
+def _heads(graph: "dgl.DGLGraph", values: Tensor) -> int:
+    return len(values) // graph.num_edges() if graph.num_edges() else 1
 
 
 def propagate_mean(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
@@ -92,19 +192,73 @@ def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     return propagate(graph, feat).mul_(scale)
 
 
-def edge_softmax(graph: "dgl.DGLGraph", logits: Tensor) -> Tensor:
-    """Softmax of (num_edges, heads, 1) scores over the in-edges of each node."""
-    return dgl.ops.edge_softmax(graph, logits)
+class _EdgeSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, links: _Links, scores: Tensor) -> Tensor:
+        largest = torch.segment_reduce(scores, "max", offsets=links.offsets)
+        exponentials = torch.exp(scores - largest[links.owners])
+        totals = torch.segment_reduce(exponentials, "sum", offsets=links.offsets)
+        result = exponentials.div_(totals[links.owners])
+        ctx.links = links
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        (result,) = ctx.saved_tensors
+        weighted = result * grads[0]
+        totals = torch.segment_reduce(weighted, "sum", offsets=ctx.links.offsets)
+        return None, weighted.addcmul_(result, totals[ctx.links.owners], value=-1)
+
+
+def edge_softmax(graph: "dgl.DGLGraph", scores: Tensor) -> Tensor:
+    """Softmax over the in-edges of each node, head by head, of values of edges, (num_edges · heads,)."""
+    return _EdgeSoftmax.apply(_in_links(graph, _heads(graph, scores), scores.device), scores)
+
+
+class _EdgeDot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, graph: "dgl.DGLGraph", src: Tensor, dst: Tensor, heads: int) -> Tensor:
+        ctx.graph, ctx.heads = graph, heads
+        ctx.save_for_backward(src, dst)
+        return _dots(_in_links(graph, heads, src.device), dst, src)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        (grad,) = grads
+        src, dst = ctx.saved_tensors
+        links, order = _out_links(ctx.graph, ctx.heads, grad.device)
+        grad_dst = _sums(_in_links(ctx.graph, ctx.heads, grad.device), src, grad)
+        return None, _sums(links, dst, grad[order]), grad_dst, None
 
 
 def edge_dot(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
-    """Inner product of both ends' vectors on every edge: two (num_nodes, heads, width) to (num_edges, heads, 1)."""
-    return dgl.ops.u_dot_v(graph, src, dst)
+    """Inner product of both ends' vectors, two (num_nodes, heads, width), as values of edges, (num_edges · heads,)."""
+    return _EdgeDot.apply(graph, src.flatten(0, 1), dst.flatten(0, 1), src.shape[1])
+
+
+class _EdgeAdd(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, graph: "dgl.DGLGraph", src: Tensor, dst: Tensor, heads: int) -> Tensor:
+        ctx.graph, ctx.heads = graph, heads
+        links = _in_links(graph, heads, src.device)
+        return src[links.ends].add_(dst[links.owners])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        (grad,) = grads
+        links, order = _out_links(ctx.graph, ctx.heads, grad.device)
+        grad_src = torch.segment_reduce(grad[order], "sum", offsets=links.offsets)
+        in_links = _in_links(ctx.graph, ctx.heads, grad.device)
+        return None, grad_src, torch.segment_reduce(grad, "sum", offsets=in_links.offsets), None
 
 
 def edge_add(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
-    """Sum of both ends' values on every edge: two (num_nodes, heads, 1) to (num_edges, heads, 1)."""
-    return dgl.ops.u_add_v(graph, src, dst)
+    """Sum of both ends' values, two (num_nodes, heads), as values of edges, (num_edges · heads,)."""
+    return _EdgeAdd.apply(graph, src.flatten(), dst.flatten(), src.shape[1])
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class GATConv(nn.Module):
     def _attend(self, graph: Graph, feat: Features) -> Tensor:
         """Σ_j α_ij W x_j, (N, heads, out_feats)."""
         values = self.linear(feat).view(-1, self.heads, self.out_feats)
-        src, dst = ((values * vector).sum(-1, keepdim=True) for vector in (self.attention_src, self.attention_dst))
+        src, dst = ((values * vector).sum(-1) for vector in (self.attention_src, self.attention_dst))
 
         def gather(graph: Graph, receivers: slice) -> Tensor:
             scores = nn.functional.leaky_relu(ops.edge_add(graph, src, dst[receivers]), self.negative_slope)
