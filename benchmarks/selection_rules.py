@@ -4,20 +4,23 @@
 
 Reads the logs of finished runs, made by `zoo reproduce TABLE --cells …`, and prints, rule by rule, mean and unbiased
 standard deviation of the test score over the seeds, the mean epoch selected, and the verdict that this would be. For
-metrics of which more is better, and for diagnoses only: nothing is selected by what it prints.
+metrics of which more is better, and for diagnoses only: nothing is selected by what it prints. A best-test recipe that
+a table reads from the runs of another has none of its own: name that one.
 """
 
 import json
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from zoo.reproduction import judge, run_folder
-from zoo.training.loop import LOG
-from zoo.training.recipe import find
+from zoo.training.loop import LOG, select
+from zoo.training.recipe import SELECTIONS, Recipe, find
 
 Log = list[dict[str, Any]]
 
@@ -33,11 +36,6 @@ def both_at_their_best(log: Log) -> dict[str, Any]:
     return selected
 
 
-def best_val_loss(log: Log) -> dict[str, Any]:
-    """The epoch with the lowest validation loss."""
-    return min(log, key=lambda line: line["val_loss"])
-
-
 def ten_epochs_mean(log: Log) -> dict[str, Any]:
     """The epoch at which the validation loss first exceeds its mean over the ten before (the GCN authors' code)."""
     return log[first_above_mean(log, 10)]
@@ -45,7 +43,7 @@ def ten_epochs_mean(log: Log) -> dict[str, Any]:
 
 def best_loss_until_stopped(log: Log) -> dict[str, Any]:
     """The lowest validation loss until it first exceeds its mean over the 200 epochs before (the GPR-GNN authors')."""
-    return best_val_loss(log[: first_above_mean(log, 200) + 1])
+    return min(log[: first_above_mean(log, 200) + 1], key=lambda line: line["val_loss"])
 
 
 def first_above_mean(log: Log, window: int) -> int:
@@ -58,15 +56,17 @@ def first_above_mean(log: Log, window: int) -> int:
     return next(stops, len(log) - 1)
 
 
-RULES: dict[str, Callable[[Log], dict[str, Any]]] = {
-    "best-val": lambda log: max(log, key=lambda line: (line["val"], -line["val_loss"])),
-    "best-val-loss": best_val_loss,
+AUTHORS_RULES: dict[str, Callable[[Log], dict[str, Any]]] = {
     "both at their best": both_at_their_best,
     "loss above mean of 10": ten_epochs_mean,
     "best loss, mean of 200": best_loss_until_stopped,
-    "last": lambda log: log[-1],
-    "best-test (weak)": lambda log: max(log, key=lambda line: line["test"]),
 }
+
+
+def all_rules(recipe: Recipe) -> dict[str, Callable[[Log], dict[str, Any]]]:
+    """Those that a recipe can ask for, and the authors'."""
+    protocols = [replace(recipe.protocol, select=rule) for rule in SELECTIONS]
+    return {protocol.select: partial(select, protocol=protocol) for protocol in protocols} | AUTHORS_RULES
 
 
 @click.command()
@@ -80,8 +80,8 @@ def main(name: str, runs: Path) -> None:
         logs = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths]
     except OSError as error:
         raise click.ClickException(f"{error}: reproduce a table that has {name} first") from error
-    for rule, select in RULES.items():
-        lines = [select(log) for log in logs]
+    for rule, selected_by in all_rules(recipe).items():
+        lines = [selected_by(log) for log in logs]
         scores, epochs = [line["test"] for line in lines], [line["epoch"] for line in lines]
         mean, std = statistics.fmean(scores), statistics.stdev(scores)
         verdict = judge(mean, std, len(scores), recipe.published, recipe.protocol.metric)

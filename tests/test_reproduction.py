@@ -14,6 +14,7 @@ from scipy import stats
 
 from zoo import reproduction
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
+from zoo.report import summaries, table_page
 from zoo.reproduction import judge, reproduce
 from zoo.training import loop
 from zoo.training import recipe as recipes
@@ -87,7 +88,7 @@ def test_two_processes_on_one_table_keep_each_others_runs(tmp_path: Path) -> Non
     with pytest.MonkeyPatch.context() as patch:
 
         def meanwhile(*arguments: object) -> object:
-            reproduction._add_result(results / "gcn-csbm.csv", other, table)
+            reproduction._add_results(results / "gcn-csbm.csv", [other], table)
             return run(*arguments)  # type: ignore[arg-type]
 
         run = reproduction._run
@@ -272,6 +273,82 @@ def test_one_pair_is_no_comparison(tables: Path, tmp_path: Path) -> None:
     (tables / "width.toml").write_text(BASELINE)
     results = reproduce("width", cells="csbm", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
     assert [result.difference for result in results] == [None, None]
+
+
+RULES = """
+title = "Rules of selection"
+base = "gcn-csbm"
+rows = ["gcn"]
+columns = ["weak", "honest", "last"]
+[column.weak]
+name = "gcn-csbm-weak"
+protocol.select = "best-test"
+[column.last]
+protocol.select = "last"
+"""
+
+
+def test_a_weak_rule_is_read_from_the_log_of_the_honest_one(tables: Path, tmp_path: Path) -> None:
+    (tables / "rules.toml").write_text(RULES)
+    trained: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def counted(recipe: Recipe, *arguments: Any) -> loop.Run:
+            trained.append(recipe.protocol.select)
+            return train(recipe, *arguments)
+
+        train = loop.train
+        patch.setattr(loop, "train", counted)
+        weak, honest, last = reproduce("rules", seeds=2, results=tmp_path / "r", runs=tmp_path / "runs")
+    assert trained == ["best-val", "last"] * 2, "seed by seed, and one training for two rules"
+    for seed in range(2):
+        alone = loop.train(weak.cell.recipe, seed)
+        row = weak.rows[seed]
+        assert (row.recipe, row.digest) == ("gcn-csbm-weak", weak.cell.recipe.digest())
+        assert (row.val, row.test, row.epoch, row.epochs) == (alone.val, alone.test, alone.epoch, alone.epochs)
+        assert row.test >= honest.rows[seed].test
+        assert row.seconds == honest.rows[seed].seconds
+        assert last.rows[seed].epoch == last.rows[seed].epochs
+    text = (tmp_path / "r" / "rules.csv").read_text()
+    (tmp_path / "r" / "rules.csv").unlink()
+    reproduce("rules", cells="weak", seeds=2, results=tmp_path / "r", runs=tmp_path / "runs")
+    reproduce("rules", seeds=2, results=tmp_path / "r", runs=tmp_path / "runs")
+    assert (tmp_path / "r" / "rules.csv").read_text() == text, "a cell alone finds the same runs"
+
+
+@pytest.mark.parametrize("damage", ["missing", "shorter", "no JSON", "without scores"])
+def test_a_damaged_log_fails_only_the_rule_that_reads_it(tables: Path, tmp_path: Path, damage: str) -> None:
+    (tables / "rules.toml").write_text(RULES)
+    reproduce("rules", cells="honest", seeds=1, results=tmp_path / "r", runs=tmp_path / "runs")
+    (log,) = (tmp_path / "runs").glob("*/seed-0/log.jsonl")
+    lines = log.read_text().splitlines(keepends=True)
+    if damage == "missing":
+        log.unlink()
+    else:
+        broken = {"shorter": lines[:-1], "no JSON": [*lines[:-1], "{"], "without scores": ["{}\n"] * len(lines)}
+        log.write_text("".join(broken[damage]))
+    weak, honest, _ = reproduce("rules", seeds=1, results=tmp_path / "r", runs=tmp_path / "runs")
+    assert len(honest.rows) == 1 and not honest.failures
+    assert weak.verdict == "not run"
+    assert "log.jsonl" in weak.failures[0] and "delete its folder to train anew" in weak.failures[0]
+
+
+def test_a_table_says_why_it_has_no_runs(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tables / "rules.toml").write_text('not_run = "a week of time"' + RULES)
+    results = reproduce("rules", cells="honest", seeds=1, results=tmp_path / "r", runs=tmp_path / "runs")
+    assert results[0].verdict != "not run"
+    table = reproduction.find_table("rules")
+    rows = reproduction.read_results(tmp_path / "r" / "rules.csv")
+    assert "a week of time" in table_page(table, summaries(table, rows))
+
+    def absent(*_: object, **__: object) -> None:
+        raise DatasetNotFound("nowhere to be found")
+
+    monkeypatch.setattr("zoo.datasets.loading.load", absent)
+    weak, _, last = reproduce("rules", seeds=1, results=tmp_path / "r", runs=tmp_path / "other")
+    assert (weak.reason, last.reason) == ("nowhere to be found", "nowhere to be found")
 
 
 def test_an_unknown_table_is_told_the_nearest() -> None:

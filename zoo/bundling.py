@@ -38,14 +38,15 @@ def bundle(
     if recipe.data.align is not None:
         raise CheckpointError(f"{name} reads features in the columns of {recipe.data.align}, which no checkpoint tells")
     table = table or recipe.name
-    cells = [cell for cell in find_table(table).cells if cell.recipe.digest() == recipe.digest()]
-    if not cells:
+    cell = next((cell for cell in find_table(table).cells if cell.recipe.digest() == recipe.digest()), None)
+    if cell is None:
         raise CheckpointError(f"table {table!r} has no cell that is recipe {name!r} as it stands")
-    summary = summarise(cells[0], read_results(results / f"{table}.csv"))
+    summary = summarise(cell, read_results(results / f"{table}.csv"))
     if summary.mean is None:
         raise CheckpointError(f"{name} has no runs in {results / table}.csv: reproduce it first")
     best = _best(summary.rows)
-    model = weights.load_folder(run_folder(runs, recipe, best.seed))
+    # The first cell of the digest, whose name may be another: by it the runs are kept (`Table.trained_for`).
+    model = weights.load_folder(run_folder(runs, cell.recipe, best.seed))
     info = datasets.info(recipe.data.name)
     split = recipe.data.split or info.default_split
     value = score(model, recipe.data.name, split, best.seed, best.metric)

@@ -19,6 +19,7 @@ __all__ = [
     "number",
     "published",
     "spread",
+    "summaries",
     "table_page",
     "write_pages",
 ]
@@ -144,8 +145,9 @@ def table_page(table: Table, results: list[CellResult]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _summaries(table: Table, rows: list[Row]) -> list[CellResult]:
-    return [summarise(cell, rows, baseline=table.baseline_of(cell)) for cell in table.cells]
+def summaries(table: Table, rows: list[Row]) -> list[CellResult]:
+    """A result per cell of a table, in its order, from what has been run."""
+    return [summarise(cell, rows, table.not_run, table.baseline_of(cell)) for cell in table.cells]
 
 
 def _validation(result: CellResult) -> str:
@@ -193,7 +195,7 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     for path in sorted(results.glob("*.csv")):
         table, rows = find_table(path.stem), read_results(path)
         written.append(docs / "results" / f"{path.stem}.md")
-        write_text(written[-1], table_page(table, _summaries(table, rows)))
+        write_text(written[-1], table_page(table, summaries(table, rows)))
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -25,6 +25,9 @@ from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.registry import PER_CENT
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Run
 
 __all__ = [
     "Cell",
@@ -65,18 +68,32 @@ class Table:
         title: What it shows.
         cells: Row by row.
         baseline: The row that the others are compared with, seed by seed. Default: none.
+        not_run: Why cells without runs have none.
     """
 
     name: str
     title: str
     cells: tuple[Cell, ...]
     baseline: str | None = None
+    not_run: str = "no run yet"
 
     def baseline_of(self, cell: Cell) -> Cell | None:
         """The cell that another one is compared with."""
         if cell.row == self.baseline:
             return None
         return next((other for other in self.cells if (other.row, other.column) == (self.baseline, cell.column)), None)
+
+    def trained_for(self, cell: Cell) -> Recipe:
+        """The recipe whose runs give a cell its rows: one for all cells that differ in nothing that is trained.
+
+        `best-test` is read from the log of the same recipe under `best-val`, so that no model is made by the weak rule.
+        Of cells with the same digest the first lends its name to the runs' folders.
+        """
+        recipe = cell.recipe
+        if recipe.protocol.select == "best-test":
+            recipe = dataclasses.replace(recipe, protocol=dataclasses.replace(recipe.protocol, select="best-val"))
+        digest = recipe.digest()
+        return next((other.recipe for other in self.cells if other.recipe.digest() == digest), recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +113,15 @@ class Row:
     python: str
     torch: str
     dgl: str
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A run to make, and the cells whose rows it gives."""
+
+    recipe: Recipe
+    seed: int
+    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -152,7 +178,8 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. It may have a `baseline`: the row that the others are compared with.
+    `[cell."ROW/COLUMN"]`, the later ones winning. It may have a `baseline`: the row that the others are compared with,
+    and `not_run`: why cells without runs have none.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -171,7 +198,7 @@ def find_table(name: str) -> Table:
 
 
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
-    known = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str}
+    known = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str, "not_run": str}
     known |= {"row": dict, "column": dict, "cell": dict}
     for key, value in settings.items():
         if key not in known or not isinstance(value, known[key]):
@@ -196,7 +223,8 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"))
 
     cells = tuple(cell(row, column) for row in rows for column in columns)
-    return Table(path.stem, settings["title"], cells, baseline)
+    options = {key: settings[key] for key in ("baseline", "not_run") if key in settings}
+    return Table(path.stem, settings["title"], cells, **options)
 
 
 def read_results(path: Path) -> list[Row]:
@@ -217,10 +245,10 @@ def read_results(path: Path) -> list[Row]:
     return rows
 
 
-def _add_result(path: Path, row: Row, table: Table) -> list[Row]:
-    """Adds a run to a results file, to which other processes may be adding too; returns what is then in it."""
+def _add_results(path: Path, new: Sequence[Row], table: Table) -> list[Row]:
+    """Adds runs to a results file, to which other processes may be adding too; returns what is then in it."""
     with locked(path):
-        rows = _in_order([*read_results(path), row], table)
+        rows = _in_order([*read_results(path), *new], table)
         _write_results(path, rows)
     return rows
 
@@ -246,7 +274,8 @@ def reproduce(
     """Runs what is missing of a table, and compares it with the published numbers.
 
     Every finished run is appended to `results/<table>.csv` at once; a run that is there already, made by the same
-    recipe, is not repeated, and one that was interrupted goes on.
+    recipe, is not repeated, and one that was interrupted goes on. Seed 0 of all cells comes first, then seed 1, and so
+    on; cells that differ in nothing that is trained share their runs, see `Table.trained_for`.
 
     Args:
         name: A table, or a recipe.
@@ -272,25 +301,31 @@ def reproduce(
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)
     done = {(row.cell, row.digest, row.seed) for row in rows}
-    pending = [
-        (cell, seed)
-        for cell in chosen
-        for seed in range(seeds or cell.recipe.protocol.seeds)
-        if (cell.name, cell.recipe.digest(), seed) not in done
-    ]
+    pending = _trainings(
+        table,
+        [
+            (cell, seed)
+            for cell in chosen
+            for seed in range(seeds or cell.recipe.protocol.seeds)
+            if (cell.name, cell.recipe.digest(), seed) not in done
+        ],
+    )
     absent: dict[str, str] = {}
     failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
     bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
     with bar:
-        for cell, outcome in _run_all(pending, Path(runs), jobs):
-            if isinstance(outcome, Row):
-                rows = _add_result(path, outcome, table)
-            elif isinstance(outcome, DatasetNotFound):
-                absent[cell.name] = str(outcome)
-            else:
-                failures[cell.name].append(str(outcome))
+        for training, outcomes in _run_all(pending, Path(runs), jobs):
+            if new := [outcome for outcome in outcomes if isinstance(outcome, Row)]:
+                rows = _add_results(path, new, table)
+            for cell, outcome in zip(training.cells, outcomes, strict=True):
+                if isinstance(outcome, DatasetNotFound):
+                    absent[cell.name] = str(outcome)
+                elif isinstance(outcome, ZooError):
+                    failures[cell.name].append(str(outcome))
             bar.update()
-    summaries = [summarise(cell, rows, absent.get(cell.name, ""), table.baseline_of(cell)) for cell in chosen]
+    summaries = [
+        summarise(cell, rows, absent.get(cell.name, table.not_run), table.baseline_of(cell)) for cell in chosen
+    ]
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
 
@@ -301,14 +336,25 @@ def _in_order(rows: list[Row], table: Table) -> list[Row]:
     return [current[place] for place in sorted(current)]
 
 
-def _run_all(pending: Sequence[tuple[Cell, int]], runs: Path, jobs: int) -> Iterator[tuple[Cell, Row | ZooError]]:
+def _trainings(table: Table, wanted: Iterable[tuple[Cell, int]]) -> list[_Training]:
+    """What has to be trained for cells and seeds, the lowest seeds first."""
+    served: dict[tuple[str, int], tuple[Recipe, list[Cell]]] = {}
+    for cell, seed in sorted(wanted, key=lambda pair: pair[1]):
+        recipe = table.trained_for(cell)
+        served.setdefault((recipe.digest(), seed), (recipe, []))[1].append(cell)
+    return [_Training(recipe, seed, tuple(cells)) for (_, seed), (recipe, cells) in served.items()]
+
+
+def _run_all(
+    pending: Sequence[_Training], runs: Path, jobs: int
+) -> Iterator[tuple[_Training, list[Row | ZooError]]]:
     if jobs == 1:
-        for cell, seed in pending:
-            yield cell, _run(cell, seed, runs)
+        for training in pending:
+            yield training, _run(training, runs)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
-        futures = {pool.submit(_run, cell, seed, runs): cell for cell, seed in pending}
+        futures = {pool.submit(_run, training, runs): training for training in pending}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -342,37 +388,57 @@ def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
     return runs / f"{recipe.name}-{recipe.digest()}" / f"seed-{seed}"
 
 
-def _run(cell: Cell, seed: int, runs: Path) -> Row | ZooError:
-    """One run's row, or what kept it from ending."""
+def _run(training: _Training, runs: Path) -> list[Row | ZooError]:
+    """A row for each cell that a training serves, or what kept it from one."""
     from zoo.training.loop import train
 
-    recipe = cell.recipe
+    folder = run_folder(runs, training.recipe, training.seed)
     try:
-        run = train(recipe, seed, run_folder(runs, recipe, seed))
+        run = train(training.recipe, training.seed, folder)
     except DatasetNotFound as error:
-        return error
+        return [error] * len(training.cells)
     except ZooError as error:
-        return ZooError(f"{recipe.name}, seed {seed}: {error}")
+        return [_failed(cell, training.seed, error) for cell in training.cells]
+    return [_row(cell, training, run, folder) for cell in training.cells]
+
+
+def _failed(cell: Cell, seed: int, error: ZooError) -> ZooError:
+    return ZooError(f"{cell.recipe.name}, seed {seed}: {error}")
+
+
+def _row(cell: Cell, training: _Training, run: "Run", folder: Path) -> Row | ZooError:
+    """A finished run as a cell's rule scores it."""
+    from zoo.training.loop import read_log, select
+
+    protocol = cell.recipe.protocol
+    scores = vars(run)
+    if protocol.select != training.recipe.protocol.select:
+        try:
+            scores = select(read_log(folder, run.epochs), protocol)
+        except ZooError as error:
+            return _failed(cell, training.seed, error)
     return Row(
         cell=cell.name,
-        recipe=recipe.name,
-        digest=recipe.digest(),
-        seed=seed,
+        recipe=cell.recipe.name,
+        digest=cell.recipe.digest(),
+        seed=training.seed,
         metric=run.metric,
-        val=run.val,
-        test=run.test,
-        epoch=run.epoch,
+        val=scores["val"],
+        test=scores["test"],
+        epoch=scores["epoch"],
         epochs=run.epochs,
         seconds=run.seconds,
         **run.environment,
     )
 
 
-def summarise(cell: Cell, rows: Sequence[Row], reason: str = "", baseline: Cell | None = None) -> CellResult:
+def summarise(
+    cell: Cell, rows: Sequence[Row], reason: str = "no run yet", baseline: Cell | None = None
+) -> CellResult:
     """Mean, deviation, verdict and difference from the baseline of a cell's runs among all of a table's."""
     own = _runs_of(cell, rows)
     if not own:
-        return CellResult(cell, own, None, None, "not run", reason or "no run yet")
+        return CellResult(cell, own, None, None, "not run", reason)
     scores = [row.test for row in own]
     mean = statistics.fmean(scores)
     std = statistics.stdev(scores) if len(scores) > 1 else None

@@ -1,13 +1,14 @@
 """The loop that trains every model: Adam, selection on validation, a log, and a state from which it goes on."""
 
 import fnmatch
+import functools
 import io
 import json
 import math
 import operator
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from zoo.training.loaders import Loader, describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find
 from zoo.training.tasks import METRICS, Task, measure
 
-__all__ = ["Run", "fit", "train"]
+__all__ = ["LOG", "Run", "fit", "read_log", "select", "train"]
 
 STATE, LOG, RESULT = "state.pt", "log.jsonl", "result.json"
 
@@ -330,20 +331,43 @@ def _update(state: _State, model: ZooModel, scores: dict[str, float], protocol: 
     state.stalled = state.stalled + 1 if worse_val and worse_loss else 0
     state.best_val = state.best_val if worse_val else val
     state.best_val_loss = state.best_val_loss if worse_loss else val_loss
-    if state.selected is None or _preferred(scores, state.selected, protocol):
+    if state.selected is None or _preferred(scores, vars(state.selected), protocol):
         parameters = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         state.selected = _Selected(state.epoch, val, scores["test"], val_loss, parameters)
 
 
-def _preferred(scores: dict[str, float], than: _Selected, protocol: Protocol) -> bool:
+def _preferred(scores: Mapping[str, Any], than: Mapping[str, Any], protocol: Protocol) -> bool:
     better = METRICS[protocol.metric].better
+    lower_loss = scores["val_loss"] < than["val_loss"]
     if protocol.select == "last":
         return True
     if protocol.select == "best-val-loss":
-        return scores["val_loss"] < than.val_loss
+        return lower_loss
     if protocol.select == "best-test":
-        return better(scores["test"], than.test)
-    return better(scores["val"], than.val) or (scores["val"] == than.val and scores["val_loss"] < than.val_loss)
+        return better(scores["test"], than["test"])
+    return better(scores["val"], than["val"]) or (scores["val"] == than["val"] and lower_loss)
+
+
+def select(log: Sequence[dict[str, Any]], protocol: Protocol) -> dict[str, Any]:
+    """The line of a run's log, of one epoch or more, that a protocol selects: no rule changes how a run is trained."""
+    return functools.reduce(lambda best, line: line if _preferred(line, best, protocol) else best, log)
+
+
+def read_log(folder: Path, epochs: int) -> list[dict[str, Any]]:
+    """A finished run's log: `epoch`, `loss`, `val`, `test` and `val_loss` of each of its epochs.
+
+    Raises:
+        ZooError: The log is missing, broken, or not of so many epochs.
+    """
+    path = folder / LOG
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        complete = [line["epoch"] for line in lines] == list(range(1, epochs + 1))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ZooError(f"cannot read the log {path}: delete its folder to train anew ({error})") from error
+    if not complete:
+        raise ZooError(f"{path} does not have the {epochs} epochs of its run: delete its folder to train anew")
+    return lines
 
 
 def _log(folder: Path | None, epoch: int) -> Callable[[dict[str, float]], None]:
