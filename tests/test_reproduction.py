@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from filelock import FileLock
 from scipy import stats
 
-from zoo import reproduction
+from zoo import datasets, reproduction, weights
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.report import summaries, table_page
 from zoo.reproduction import judge, reproduce
@@ -88,7 +89,7 @@ def test_two_processes_on_one_table_keep_each_others_runs(tmp_path: Path) -> Non
     with pytest.MonkeyPatch.context() as patch:
 
         def meanwhile(*arguments: object) -> object:
-            reproduction._add_results(results / "gcn-csbm.csv", [other], table)
+            reproduction._add(results / "gcn-csbm.csv", reproduction.Row, [other], table)
             return run(*arguments)  # type: ignore[arg-type]
 
         run = reproduction._run
@@ -351,6 +352,80 @@ def test_a_table_says_why_it_has_no_runs(
     assert (weak.reason, last.reason) == ("nowhere to be found", "nowhere to be found")
 
 
+LAYERED = """
+title = "Depth"
+base = "gcn-csbm"
+rows = ["gcn"]
+columns = ["2", "4", "4, best test"]
+layers = "dirichlet-energy"
+[column.2]
+model.num_layers = 2
+[column.4]
+model.num_layers = 4
+[column."4, best test"]
+model.num_layers = 4
+protocol.select = "best-test"
+"""
+
+
+def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path) -> None:
+    (tables / "layered.toml").write_text(LAYERED)
+    folders: dict[str, Any] = {"results": tmp_path / "r", "runs": tmp_path / "runs", "seeds": 2}
+    shallow, deep, weak = reproduce("layered", jobs=2, **folders)
+    path = tmp_path / "r" / "layered-layers.csv"
+    table = reproduction.find_table("layered")
+    rows = reproduction.read_layers(tmp_path / "r", table)
+    assert [(row.cell, row.seed) for row in rows] == [("gcn/2", 0), ("gcn/2", 1), ("gcn/4", 0), ("gcn/4", 1)]
+    assert [len(row.numbers) for row in rows] == [1, 1, 3, 3]
+    assert len(weak.rows) == 2, "it has scores, but no model"
+    graph = datasets.load("csbm", seed=1)
+    model = weights.load_folder(reproduction.run_folder(tmp_path / "runs", deep.cell.recipe, 1))
+    matrix = graph.adj_external().to_dense().double()
+    scale = matrix.sum(1).clamp(min=1).rsqrt()
+    laplacian = torch.diag((matrix.sum(1) > 0).double()) - scale[:, None] * matrix * scale
+    with torch.no_grad():
+        states = [state.double() for state in model.layers(model.prepare(graph))]
+    assert rows[3].numbers == pytest.approx([float((s.T @ laplacian @ s).trace()) for s in states], rel=1e-4)
+    text, results = path.read_text(), (tmp_path / "r" / "layered.csv").read_text()
+    path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_step", None)  # training anything would fail
+        again = reproduce("layered", **folders)
+    assert (path.read_text(), (tmp_path / "r" / "layered.csv").read_text()) == (text, results)
+    assert again == [shallow, deep, weak]
+    (tables / "layered.toml").write_text(LAYERED.replace("dirichlet-energy", "mad"))
+    reproduce("layered", **folders)
+    assert {row.measure for row in reproduction.read_layers(tmp_path / "r", reproduction.find_table("layered"))} == {
+        "mad"
+    }
+    assert "dirichlet" not in path.read_text()
+    assert reproduction.list_results(tmp_path / "r") == ["layered"]
+
+
+def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
+    (tables / "layered.toml").write_text(LAYERED)
+    for values in ("1.0 two", ""):
+        text = f"cell,recipe,digest,seed,measure,values\ngcn/2,gcn-csbm,0,0,mad,{values}\n"
+        (tmp_path / "layered-layers.csv").write_text(text)
+        with pytest.raises(ZooError, match=r"layered-layers\.csv, line 2 is not a run"):
+            reproduction.read_layers(tmp_path, reproduction.find_table("layered"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"dirichlet-energy"', '"energy"', "layers = 'energy': choose from dirichlet-energy, mad"),
+        ("layers =", "panel = [2]\nlayers =", r"panel = \[2\]: a row has no such word"),
+        ("layers =", 'panel = ["gcn"]\nlayers =', "a row has no such word"),
+        ('base = "gcn-csbm"', 'base = "sage-nci1"', "gcn/2: layers are measured on one graph"),
+    ],
+)
+def test_a_wrong_choice_of_layers_or_panels_is_told(tables: Path, old: str, new: str, message: str) -> None:
+    (tables / "layered.toml").write_text(LAYERED.replace(old, new))
+    with pytest.raises(RecipeError, match=message):
+        reproduction.find_table("layered")
+
+
 def test_an_unknown_table_is_told_the_nearest() -> None:
     with pytest.raises(RecipeNotFound, match="did you mean planetoid"):
         reproduction.find_table("planetiod")
@@ -358,12 +433,12 @@ def test_an_unknown_table_is_told_the_nearest() -> None:
 
 def test_results_are_made_by_the_recipes_as_they_are() -> None:
     results = Path(__file__).parent.parent / "results"
-    for path in results.glob("*.csv"):
-        digests = {(cell.name, cell.recipe.digest()) for cell in reproduction.find_table(path.stem).cells}
-        rows = reproduction.read_results(path)
-        assert rows, path
-        assert {(row.cell, row.digest) for row in rows} <= digests, path
-        assert len({(row.cell, row.seed) for row in rows}) == len(rows), path
+    for name in reproduction.list_results(results):
+        digests = {(cell.name, cell.recipe.digest()) for cell in reproduction.find_table(name).cells}
+        rows = reproduction.read_results(results / f"{name}.csv")
+        assert rows, name
+        assert {(row.cell, row.digest) for row in rows} <= digests, name
+        assert len({(row.cell, row.seed) for row in rows}) == len(rows), name
 
 
 def test_a_cell_has_all_its_seeds_or_is_not_run() -> None:

@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
 from zoo._files import locked, resource, write_text
+from zoo.datasets.catalog import info
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.registry import PER_CENT
 from zoo.training import recipe as recipes
@@ -30,18 +32,24 @@ if TYPE_CHECKING:
     from zoo.training.loop import Run
 
 __all__ = [
+    "MEASURES",
     "Cell",
     "CellResult",
     "Difference",
+    "LayerRow",
     "Row",
     "Table",
     "find_table",
+    "list_results",
     "list_tables",
+    "read_layers",
     "read_results",
     "reproduce",
     "summarise",
 ]
 
+MEASURES = ("dirichlet-energy", "mad", "mad-gap", "mu")  # functions of `zoo.analysis`, named as there
+LAYERS = "-layers"  # what a table's file of these has behind its name
 SEEDS_ASSUMED = 10  # where a paper prints a deviation but not its number of runs
 
 
@@ -58,6 +66,11 @@ class Cell:
         """Row and column, by which results name the cell."""
         return f"{self.row}/{self.column}" if self.column else self.row
 
+    @property
+    def from_log(self) -> bool:
+        """Whether its scores are read from the log of another rule's run, so that it has no model: `best-test`."""
+        return self.recipe.protocol.select == "best-test"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -69,6 +82,9 @@ class Table:
         cells: Row by row.
         baseline: The row that the others are compared with, seed by seed. Default: none.
         not_run: Why cells without runs have none.
+        layers: One of `MEASURES`, of every hidden layer of each run's model. Default: none is measured.
+        panel: Which words of a row's name, counted from 1, name the part of the plot in which it is a line, named by
+            the other words. Default: all rows are in one.
     """
 
     name: str
@@ -76,6 +92,22 @@ class Table:
     cells: tuple[Cell, ...]
     baseline: str | None = None
     not_run: str = "no run yet"
+    layers: str | None = None
+    panel: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> list[str]:
+        """The names of its rows, from top to bottom."""
+        return list(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns, from left to right."""
+        return list(dict.fromkeys(cell.column for cell in self.cells))
+
+    @cached_property
+    def _first_of_digest(self) -> dict[str, Recipe]:
+        return {cell.recipe.digest(): cell.recipe for cell in reversed(self.cells)}
 
     def baseline_of(self, cell: Cell) -> Cell | None:
         """The cell that another one is compared with."""
@@ -90,10 +122,9 @@ class Table:
         Of cells with the same digest the first lends its name to the runs' folders.
         """
         recipe = cell.recipe
-        if recipe.protocol.select == "best-test":
+        if cell.from_log:
             recipe = dataclasses.replace(recipe, protocol=dataclasses.replace(recipe.protocol, select="best-val"))
-        digest = recipe.digest()
-        return next((other.recipe for other in self.cells if other.recipe.digest() == digest), recipe)
+        return self._first_of_digest.get(recipe.digest(), recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +146,54 @@ class Row:
     dgl: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """A measure of every hidden layer of one run's model, as a line of results/<table>-layers.csv.
+
+    Attributes:
+        cell, recipe, digest, seed: Whose model.
+        measure: One of `MEASURES`.
+        values: First layer first, with spaces between them, six significant digits.
+    """
+
+    cell: str
+    recipe: str
+    digest: str
+    seed: int
+    measure: str
+    values: str
+
+    def __post_init__(self) -> None:
+        if not self.numbers:
+            raise ValueError("no values")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The values as numbers."""
+        return tuple(map(float, self.values.split()))
+
+
+AnyRow = TypeVar("AnyRow", Row, LayerRow)
+
+
 @dataclass(frozen=True)
 class _Training:
-    """A run to make, and the cells whose rows it gives."""
+    """A run to make, the cells whose rows it gives, and what is measured of its layers."""
 
     recipe: Recipe
     seed: int
     cells: tuple[Cell, ...]
+    measure: str | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a training gave one of its cells."""
+
+    cell: Cell
+    row: Row | None = None
+    layers: LayerRow | None = None
+    error: ZooError | None = None
 
 
 @dataclass(frozen=True)
@@ -178,8 +250,8 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. It may have a `baseline`: the row that the others are compared with,
-    and `not_run`: why cells without runs have none.
+    `[cell."ROW/COLUMN"]`, the later ones winning. It may have `baseline`, `not_run`, `layers` and `panel`, see
+    `Table`.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -199,6 +271,7 @@ def find_table(name: str) -> Table:
 
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     known = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str, "not_run": str}
+    known |= {"layers": str, "panel": list}
     known |= {"row": dict, "column": dict, "cell": dict}
     for key, value in settings.items():
         if key not in known or not isinstance(value, known[key]):
@@ -208,12 +281,16 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     rows, columns, baseline = settings["rows"], settings["columns"], settings.get("baseline")
     if baseline is not None and baseline not in rows:
         raise RecipeError(f"{path}: baseline {baseline!r} is none of the rows {', '.join(rows)}")
+    if settings.get("layers", MEASURES[0]) not in MEASURES:
+        raise RecipeError(f"{path}: layers = {settings['layers']!r}: choose from {', '.join(MEASURES)}")
+    if not all(word in range(1, 1 + len(row.split())) for word in settings.get("panel", []) for row in rows):
+        raise RecipeError(f"{path}: panel = {settings['panel']}: a row has no such word; count them from 1")
     places = {"row": rows, "column": columns, "cell": [f"{row}/{column}" for row in rows for column in columns]}
     for kind, names in places.items():
         if unknown := settings.get(kind, {}).keys() - set(names):
             raise RecipeError(f"{path}: overrides for {kind} {', '.join(sorted(unknown))}, which the table lacks")
 
-    def cell(row: str, column: str) -> Cell:
+    def make_cell(row: str, column: str) -> Cell:
         overrides = recipes.merge(
             *(settings.get(kind, {}).get(place, {}) for kind, place in
               (("row", row), ("column", column), ("cell", f"{row}/{column}")))
@@ -222,40 +299,71 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         merged = recipes.merge(recipes.find_settings(base), overrides)
         return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"))
 
-    cells = tuple(cell(row, column) for row in rows for column in columns)
-    options = {key: settings[key] for key in ("baseline", "not_run") if key in settings}
-    return Table(path.stem, settings["title"], cells, **options)
+    cells = tuple(make_cell(row, column) for row in rows for column in columns)
+    for cell in cells:
+        if "layers" in settings and info(cell.recipe.data.name).task.startswith("graph-"):
+            raise RecipeError(f"{path}: {cell.name}: layers are measured on one graph, which its data is not")
+    options = {key: settings[key] for key in ("baseline", "not_run", "layers") if key in settings}
+    return Table(path.stem, settings["title"], cells, **options, panel=tuple(settings.get("panel", ())))
+
+
+def list_results(folder: Path) -> list[str]:
+    """The names of all tables and recipes of which a folder holds results, sorted."""
+    names = {path.stem for path in folder.glob("*.csv")}
+    return sorted(name for name in names if not (name.endswith(LAYERS) and name.removesuffix(LAYERS) in names))
 
 
 def read_results(path: Path) -> list[Row]:
     """The runs in a results file; none if it does not exist, ZooError if it is broken."""
+    return _read(path, Row)
+
+
+def read_layers(results: Path, table: Table) -> list[LayerRow]:
+    """What has been measured of the layers in a table's runs, made by its recipes as they are.
+
+    Args:
+        results: Folder of the results.
+        table: The table.
+
+    Raises:
+        ZooError: The file is broken.
+    """
+    rows = _read(_layers_path(results, table), LayerRow)
+    return [row for row in _in_order(rows, table) if row.measure == table.layers]
+
+
+def _layers_path(results: Path, table: Table) -> Path:
+    return results / f"{table.name}{LAYERS}.csv"
+
+
+def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     if not path.exists():
         return []
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ZooError(f"cannot read results from {path}: {error}") from error
-    types = typing.get_type_hints(Row)
+    types = typing.get_type_hints(kind)
     rows = []
     for number, line in enumerate(csv.DictReader(text.splitlines()), start=2):
         try:
-            rows.append(Row(**{key: types[key](value) for key, value in line.items()}))
+            rows.append(kind(**{key: types[key](value) for key, value in line.items()}))
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{path}, line {number} is not a run ({error}): mend or delete it") from error
     return rows
 
 
-def _add_results(path: Path, new: Sequence[Row], table: Table) -> list[Row]:
-    """Adds runs to a results file, to which other processes may be adding too; returns what is then in it."""
+def _add(path: Path, kind: type[AnyRow], new: Sequence[AnyRow], table: Table) -> list[AnyRow]:
+    """Adds rows to a results file, to which other processes may be adding too; returns what is then in it."""
     with locked(path):
-        rows = _in_order([*read_results(path), *new], table)
-        _write_results(path, rows)
+        rows = _in_order(_read(path, kind) + list(new), table)
+        _write(path, kind, rows)
     return rows
 
 
-def _write_results(path: Path, rows: Iterable[Row]) -> None:
+def _write(path: Path, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(kind)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(dataclasses.asdict(row) for row in rows)
     write_text(path, text.getvalue())
@@ -275,7 +383,8 @@ def reproduce(
 
     Every finished run is appended to `results/<table>.csv` at once; a run that is there already, made by the same
     recipe, is not repeated, and one that was interrupted goes on. Seed 0 of all cells comes first, then seed 1, and so
-    on; cells that differ in nothing that is trained share their runs, see `Table.trained_for`.
+    on; cells that differ in nothing that is trained share their runs, see `Table.trained_for`. What a table measures of
+    the layers is appended to `results/<table>-layers.csv`; where it is missing there, the run's folder has the model.
 
     Args:
         name: A table, or a recipe.
@@ -301,27 +410,31 @@ def reproduce(
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)
     done = {(row.cell, row.digest, row.seed) for row in rows}
-    pending = _trainings(
-        table,
-        [
-            (cell, seed)
-            for cell in chosen
-            for seed in range(seeds or cell.recipe.protocol.seeds)
-            if (cell.name, cell.recipe.digest(), seed) not in done
-        ],
-    )
+    measured = {(row.cell, row.digest, row.seed) for row in read_layers(Path(results), table)}
+    wanted = [
+        (cell, seed)
+        for cell in chosen
+        for seed in range(seeds or cell.recipe.protocol.seeds)
+        if (cell.name, cell.recipe.digest(), seed)
+        not in (done if table.layers is None or cell.from_log else done & measured)
+    ]
+    pending = _trainings(table, wanted)
     absent: dict[str, str] = {}
     failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
     bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
     with bar:
         for training, outcomes in _run_all(pending, Path(runs), jobs):
-            if new := [outcome for outcome in outcomes if isinstance(outcome, Row)]:
-                rows = _add_results(path, new, table)
-            for cell, outcome in zip(training.cells, outcomes, strict=True):
-                if isinstance(outcome, DatasetNotFound):
-                    absent[cell.name] = str(outcome)
-                elif isinstance(outcome, ZooError):
-                    failures[cell.name].append(str(outcome))
+            if layers := [outcome.layers for outcome in outcomes if outcome.layers]:
+                _add(_layers_path(Path(results), table), LayerRow, layers, table)
+            if new := [outcome.row for outcome in outcomes if outcome.row]:
+                rows = _add(path, Row, new, table)
+            for outcome in outcomes:
+                if isinstance(outcome.error, DatasetNotFound):
+                    absent[outcome.cell.name] = str(outcome.error)
+                elif outcome.error:
+                    failures[outcome.cell.name].append(
+                        f"{outcome.cell.recipe.name}, seed {training.seed}: {outcome.error}"
+                    )
             bar.update()
     summaries = [
         summarise(cell, rows, absent.get(cell.name, table.not_run), table.baseline_of(cell)) for cell in chosen
@@ -329,7 +442,7 @@ def reproduce(
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
 
-def _in_order(rows: list[Row], table: Table) -> list[Row]:
+def _in_order(rows: list[AnyRow], table: Table) -> list[AnyRow]:
     """Sorted by cell and seed; runs of a recipe that has changed since are dropped."""
     order = {(cell.name, cell.recipe.digest()): i for i, cell in enumerate(table.cells)}
     current = {(order[row.cell, row.digest], row.seed): row for row in rows if (row.cell, row.digest) in order}
@@ -342,12 +455,10 @@ def _trainings(table: Table, wanted: Iterable[tuple[Cell, int]]) -> list[_Traini
     for cell, seed in sorted(wanted, key=lambda pair: pair[1]):
         recipe = table.trained_for(cell)
         served.setdefault((recipe.digest(), seed), (recipe, []))[1].append(cell)
-    return [_Training(recipe, seed, tuple(cells)) for (_, seed), (recipe, cells) in served.items()]
+    return [_Training(recipe, seed, tuple(cells), table.layers) for (_, seed), (recipe, cells) in served.items()]
 
 
-def _run_all(
-    pending: Sequence[_Training], runs: Path, jobs: int
-) -> Iterator[tuple[_Training, list[Row | ZooError]]]:
+def _run_all(pending: Sequence[_Training], runs: Path, jobs: int) -> Iterator[tuple[_Training, list[_Outcome]]]:
     if jobs == 1:
         for training in pending:
             yield training, _run(training, runs)
@@ -388,40 +499,54 @@ def run_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
     return runs / f"{recipe.name}-{recipe.digest()}" / f"seed-{seed}"
 
 
-def _run(training: _Training, runs: Path) -> list[Row | ZooError]:
-    """A row for each cell that a training serves, or what kept it from one."""
+def _run(training: _Training, runs: Path) -> list[_Outcome]:
+    """What a training gives each of its cells; one that has ended before is read back."""
     from zoo.training.loop import train
 
     folder = run_folder(runs, training.recipe, training.seed)
     try:
         run = train(training.recipe, training.seed, folder)
-    except DatasetNotFound as error:
-        return [error] * len(training.cells)
+        values = _measure_layers(run, training) if training.measure else ""
     except ZooError as error:
-        return [_failed(cell, training.seed, error) for cell in training.cells]
-    return [_row(cell, training, run, folder) for cell in training.cells]
+        return [_Outcome(cell, error=error) for cell in training.cells]
+    return [_outcome(cell, training, run, values, folder) for cell in training.cells]
 
 
-def _failed(cell: Cell, seed: int, error: ZooError) -> ZooError:
-    return ZooError(f"{cell.recipe.name}, seed {seed}: {error}")
+def _measure_layers(run: "Run", training: _Training) -> str:
+    """The values of a `LayerRow`, computed with one thread as in training."""
+    from zoo import analysis, datasets
+    from zoo.training.loop import seeded
+
+    data = training.recipe.data
+    metric = getattr(analysis, str(training.measure).replace("-", "_"))
+    with seeded(training.seed):
+        graph = datasets.load(data.name, split=data.split, seed=training.seed, align=data.align)
+        return " ".join(f"{value:.6g}" for value in analysis.per_layer(run.model, graph, metric))
 
 
-def _row(cell: Cell, training: _Training, run: "Run", folder: Path) -> Row | ZooError:
+def _outcome(cell: Cell, training: _Training, run: "Run", values: str, folder: Path) -> _Outcome:
+    try:
+        row = _row(cell, training.seed, run, folder)
+    except ZooError as error:
+        return _Outcome(cell, error=error)
+    if training.measure is None or cell.from_log:
+        return _Outcome(cell, row)
+    layers = LayerRow(
+        cell=row.cell, recipe=row.recipe, digest=row.digest, seed=row.seed, measure=training.measure, values=values
+    )
+    return _Outcome(cell, row, layers)
+
+
+def _row(cell: Cell, seed: int, run: "Run", folder: Path) -> Row:
     """A finished run as a cell's rule scores it."""
     from zoo.training.loop import read_log, select
 
-    protocol = cell.recipe.protocol
-    scores = vars(run)
-    if protocol.select != training.recipe.protocol.select:
-        try:
-            scores = select(read_log(folder, run.epochs), protocol)
-        except ZooError as error:
-            return _failed(cell, training.seed, error)
+    scores = select(read_log(folder, run.epochs), cell.recipe.protocol) if cell.from_log else vars(run)
     return Row(
         cell=cell.name,
         recipe=cell.recipe.name,
         digest=cell.recipe.digest(),
-        seed=training.seed,
+        seed=seed,
         metric=run.metric,
         val=scores["val"],
         test=scores["test"],
