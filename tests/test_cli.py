@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 import zoo
 from zoo import registry
+from zoo._files import resource
 from zoo.bundling import _best
 from zoo.cli import main
 from zoo.demo import Line
@@ -173,8 +174,12 @@ def test_bundle_changes_nothing_where_the_score_is_another(monkeypatch: pytest.M
     assert not (tmp_path / "pretrained").exists()
 
 
-def test_bundle_refuses_what_was_chosen_on_test_scores() -> None:
-    result = run("bundle", "cna-gcn-cora-best-test")
+def test_bundle_refuses_what_was_chosen_on_test_scores(tmp_path: Path) -> None:
+    text = (resource("recipes") / "gcn" / "gcn-csbm.toml").read_text()
+    (tmp_path / "weak.toml").write_text(
+        text.replace('"gcn-csbm"', '"weak"').replace('select = "best-val"', 'select = "best-test"')
+    )
+    result = run("bundle", str(tmp_path / "weak.toml"))
     assert result.exit_code == 2
     assert "selects on test scores" in result.stderr
 

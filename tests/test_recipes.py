@@ -38,9 +38,15 @@ def test_recipe_stands_in_the_folder_of_its_method(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_weak_selection_rule_says_so(name: str) -> None:
-    recipe = recipes.find(name)
-    assert recipe.protocol.select != "best-test" or ("best-test" in name and "weak" in recipe.note)
+def test_no_recipe_selects_on_test_scores(name: str) -> None:
+    assert recipes.find(name).protocol.select != "best-test"
+
+
+@pytest.mark.parametrize("name", reproduction.list_tables())
+def test_a_cell_that_selects_on_test_scores_says_so(name: str) -> None:
+    for cell in reproduction.find_table(name).cells:
+        weak = cell.recipe.protocol.select == "best-test"
+        assert weak == ("best test" in cell.column) == ("weak rule" in cell.recipe.note)
 
 
 def test_metrics_are_those_that_can_be_computed() -> None:
