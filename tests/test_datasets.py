@@ -1,6 +1,7 @@
 """Data sets: every count, where files come from, and what happens when they are absent, altered or hostile."""
 
 import contextlib
+import gzip
 import hashlib
 import http.server
 import io
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.error
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from zoo import datasets
 from zoo._dgl import dgl
 from zoo.datasets import graphs, pickles, sources, synthetic, tu_text
 from zoo.errors import DatasetNotFound, GraphError, IntegrityError, ZooError
+from zoo.training.tasks import measure
 
 DATA = os.environ.get("ZOO_DATA", "")
 needs_data = pytest.mark.skipif(not DATA, reason="ZOO_DATA does not name a folder of raw files")
@@ -34,6 +37,7 @@ ABSENT = {
     "amazon-ratings": "heterophilous/amazon_ratings.npz",
     "questions": "heterophilous/questions.npz",
     "cora-full": "gnn_benchmark/cora_full.npz",
+    "ogbn-arxiv": "ogb/ogbn_arxiv/raw/edge.csv.gz",
 }
 NODE_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs == 1]
 GRAPH_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs > 1]
@@ -425,6 +429,90 @@ def test_cora_full_is_never_unpickled(tmp_path: Path, monkeypatch: pytest.Monkey
     place_file(ABSENT["cora-full"], parts, tmp_path / "again", monkeypatch)
     with pytest.raises(IntegrityError, match=r"gnn_benchmark/cora_full\.npz does not hold a graph in plain arrays"):
         load_graph("cora-full")
+
+
+# ---------------------------------------------------------------- Open Graph Benchmark
+
+
+OGB_TABLES: dict[str, list[list[float]]] = {
+    "raw/edge": [[0, 1], [2, 1], [1, 0], [3, 3]],
+    "raw/node-feat": [[0.5, -1.0], [1.0, 0.0], [0.25, 2.0], [0.0, 0.0]],
+    "raw/node-label": [[3], [0], [39], [3]],
+    "raw/num-node-list": [[4]],
+    "raw/num-edge-list": [[4]],
+    "split/time/train": [[2], [0]],
+    "split/time/valid": [[1]],
+    "split/time/test": [[3]],
+}
+
+
+@pytest.fixture
+def ogb_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small graph as ogb stores one."""
+    folder = tmp_path / "ogb" / "ogbn_arxiv"
+    for name, rows in OGB_TABLES.items():
+        target = folder / f"{name}.csv.gz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(gzip.compress("".join(",".join(map(str, row)) + "\n" for row in rows).encode()))
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    return folder
+
+
+def test_ogb_form(ogb_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = load_graph("ogbn-arxiv")
+    assert [end.tolist() for end in graph.edges()] == [[0, 1, 2, 3], [1, 0, 1, 3]]
+    assert torch.equal(graph.ndata["feat"], torch.tensor(OGB_TABLES["raw/node-feat"]))
+    assert graph.ndata["label"].tolist() == [3, 0, 39, 3]
+    masks = [graph.ndata[f"{part}_mask"].tolist() for part in ("train", "val", "test")]
+    assert masks == [[True, False, True, False], [False, True, False, False], [False, False, False, True]]
+    undirected = datasets.transforms.to_undirected(graph)
+    assert [end.tolist() for end in undirected.edges()] == [[0, 1, 1, 2, 3], [1, 0, 2, 1, 3]]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ogb_folder_in_the_cache(ogb_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(ogb_folder.parent.parent))
+    monkeypatch.delenv("ZOO_DATA")
+    assert load_graph("ogbn-arxiv").num_nodes() == 4
+
+
+@pytest.mark.parametrize("name", ["raw/edge", "raw/node-feat", "raw/node-label", "split/time/test"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"0\n" * 500)[:-9], gzip.compress(b"7\n" * 3), gzip.compress(b"a,b\n")],
+    ids=["empty", "no gzip", "cut off", "other numbers", "words"],
+)
+def test_a_broken_table_of_ogb_is_named(name: str, content: bytes, ogb_folder: Path) -> None:
+    (ogb_folder / f"{name}.csv.gz").write_bytes(content)
+    with pytest.raises(IntegrityError, match=f"{(ogb_folder / name).parent} does not hold what ogb stores there"):
+        load_graph("ogbn-arxiv")
+
+
+def test_ogb_absent_and_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(url: str) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("ogb.nodeproppred.dataset.decide_download", offline)
+    with pytest.raises(DatasetNotFound) as raised:
+        load_graph("ogbn-arxiv")
+    for part in ("'ogbn-arxiv'", str(cache / "ogb"), "no network", "ZOO_DATA", "ogb/ogbn_arxiv"):
+        assert part in str(raised.value)
+
+
+def test_half_a_folder_in_the_cache_is_not_asked_about_at_the_terminal(cache: Path) -> None:
+    (cache / "ogb" / "ogbn_arxiv").mkdir(parents=True)
+    with pytest.raises(DatasetNotFound, match=r"not whole in .*ogbn_arxiv: delete that"):
+        load_graph("ogbn-arxiv")
+
+
+def test_ogbs_evaluator_computes_our_accuracy() -> None:
+    from ogb.nodeproppred import Evaluator
+
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(500, 40, generator=generator), torch.randint(40, (500,), generator=generator)
+    labels[:200] = logits[:200].argmax(dim=1)
+    theirs = Evaluator("ogbn-arxiv").eval({"y_true": labels[:, None], "y_pred": logits.argmax(dim=1, keepdim=True)})
+    assert measure("accuracy", logits, labels) == pytest.approx(100 * theirs["acc"], rel=1e-12)
 
 
 # ---------------------------------------------------------------- pickles

@@ -1,14 +1,17 @@
 """Node-level sets of the Open Graph Benchmark (Hu et al. 2020), in the layout in which the package `ogb` stores them.
 
-The tables `raw/*.csv.gz` are read, never the cache that ogb keeps of them: that is a pickle, which PyTorch 2.6 and later
-refuse to open. ogb is imported here only, for its import asks the network whether it is the newest.
+The tables `*.csv.gz` are read, never what ogb makes of them: that is a pickle, which PyTorch 2.6 and later refuse to
+open. ogb is imported where it is needed only, for its import asks the network whether it is the newest.
 """
 
 import contextlib
 import io
 import os
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas
 import torch
 from torch import Tensor
@@ -17,7 +20,11 @@ from zoo._dgl import dgl
 from zoo.datasets import sources, splits
 from zoo.datasets.catalog import DatasetInfo
 from zoo.datasets.graphs import Array, node_graph
-from zoo.errors import DatasetNotFound
+from zoo.errors import DatasetNotFound, IntegrityError
+
+_RAW = ("edge", "node-feat", "node-label", "num-node-list", "num-edge-list")
+_PARTS = ("train", "valid", "test")
+_FILES = [f"raw/{name}.csv.gz" for name in _RAW] + [f"split/time/{part}.csv.gz" for part in _PARTS]
 
 
 def read(info: DatasetInfo) -> dgl.DGLGraph:
@@ -25,18 +32,23 @@ def read(info: DatasetInfo) -> dgl.DGLGraph:
     from ogb.io.read_graph_raw import read_csv_graph_raw
 
     raw = _folder(info) / "raw"
-    with _silence():
-        (graph,) = read_csv_graph_raw(str(raw))
-    src, dst = graph["edge_index"]
-    label = _table(raw / "node-label.csv.gz")
-    return node_graph(src, dst, graph["node_feat"], label, undirected=not info.directed)
+    with _as_integrity_error(raw):
+        with _silence():
+            (graph,) = read_csv_graph_raw(str(raw))
+        (src, dst), feat = graph["edge_index"], graph["node_feat"]
+        label = _column(raw / "node-label.csv.gz")
+        ends = np.concatenate([src, dst])
+        if len(label) != len(feat) or not np.all((ends >= 0) & (ends < len(feat))):
+            raise ValueError("edges, features and labels are not about the same nodes")
+    return node_graph(src, dst, feat, label, undirected=not info.directed)
 
 
 def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Masks:
     """The official split, by the year of publication."""
     folder = _folder(info) / "split" / "time"
-    train, val, test = (torch.from_numpy(_table(folder / f"{part}.csv.gz")) for part in ("train", "valid", "test"))
-    return splits.from_indices(len(labels), train, val, test)
+    with _as_integrity_error(folder):
+        parts = [torch.from_numpy(_column(folder / f"{part}.csv.gz")) for part in _PARTS]
+        return splits.from_indices(len(labels), *parts)
 
 
 def _folder(info: DatasetInfo) -> Path:
@@ -44,30 +56,43 @@ def _folder(info: DatasetInfo) -> Path:
     name = info.raw.replace("-", "_")
     data, cache = os.environ.get("ZOO_DATA"), sources.cache() / "ogb"
     places = ([Path(data, "ogb", name)] if data else []) + [cache / name]
-    complete = (place for place in places if (place / "raw" / "edge.csv.gz").is_file())
-    return next(complete, None) or _fetch(info, cache) / name
+    for place in places:
+        if all((place / file).is_file() for file in _FILES):
+            return place
+    _fetch(info, cache, name)
+    return cache / name
 
 
-def _fetch(info: DatasetInfo, root: Path) -> Path:
+def _fetch(info: DatasetInfo, root: Path, name: str) -> None:
     from ogb.nodeproppred import NodePropPredDataset
 
+    remedy = f"Set ZOO_DATA to a folder whose ogb/{name} has {', '.join(_FILES)}, or connect to the network"
+    if (root / name).exists():  # ogb would ask at the terminal what to do with it
+        raise DatasetNotFound(f"data set {info.name!r} is not whole in {root / name}: delete that. {remedy}")
     try:
         with _silence():
             NodePropPredDataset(info.raw, str(root))
     except (OSError, RuntimeError) as error:  # no network, no place to write; a download that breaks off
         raise DatasetNotFound(
-            f"data set {info.name!r} is not at hand and ogb cannot fetch it into {root} ({error}). "
-            f"Set ZOO_DATA to a folder in which ogb/{info.raw.replace('-', '_')} is what ogb has stored, or connect to "
-            f"the network"
+            f"data set {info.name!r} is not at hand and ogb cannot fetch it into {root} ({error}). {remedy}"
         ) from error
-    return root
 
 
-def _table(path: Path) -> Array:
-    """A table of one column, without a header."""
-    return pandas.read_csv(path, header=None)[0].to_numpy()
+def _column(path: Path) -> Array:
+    """A table of one column of integers, without a header."""
+    return pandas.read_csv(path, header=None, dtype=np.int64)[0].to_numpy(copy=True)
 
 
-def _silence() -> contextlib.redirect_stdout[io.StringIO]:
-    """ogb prints what it does."""
-    return contextlib.redirect_stdout(io.StringIO())
+@contextlib.contextmanager
+def _as_integrity_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, ValueError, IndexError, RuntimeError, zlib.error) as error:
+        raise IntegrityError(f"{folder} does not hold what ogb stores there: {error}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """ogb prints what it does, and shows its progress on the other stream."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
