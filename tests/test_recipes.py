@@ -59,6 +59,98 @@ def test_table_has_a_cell_for_every_place(name: str) -> None:
     assert len({cell.name for cell in table.cells}) == len(table.cells) > 1
 
 
+@pytest.mark.parametrize(
+    ("cell", "hidden", "clusters", "lr", "activation_lr", "weight_decay", "value", "std"),
+    [
+        ("Cora CNA GCN/8", 280, 14, 1e-3, 1e-5, 0.05, 94.7, 0.3),
+        ("Cora CNA GCN/96", 280, 12, 1e-5, 1e-5, 5e-9, 89.0, 0.3),
+        ("Cora CNA GAT/2", 360, 12, 1e-3, 1e-3, 5e-6, 92.5, 0.5),
+        ("Cora CNA GAT/32", 440, 12, 1e-4, 1e-5, 1e-8, 92.2, 0.4),
+        ("Cora CNA SAGE/96", 160, 12, 1e-5, 1e-3, 0.01, 87.2, 1.3),
+        ("Cora CNA Transformer/16", 60, 12, 1e-3, 1e-5, 0.05, None, None),
+        ("Cora ReLU GAT/8", 280, 1, 1e-3, None, 5e-8, None, None),
+        ("Cora ReLU Transformer/32", 120, 1, 1e-4, None, 1e-6, 31.9, None),
+        ("Cora linear SAGE/8", 120, 1, 1e-4, None, 1e-6, 76.1, 1.4),
+        ("Cora linear SAGE/4", 60, 1, 1e-3, None, 0.05, 80.2, 0.6),
+        ("CiteSeer CNA GAT/64", 120, 14, 5e-5, 1e-5, 1e-8, 93.4, 1.3),
+        ("CiteSeer CNA Transformer/8", 240, 14, 1e-3, 1e-5, 5e-6, 97.0, 0.9),
+        ("CiteSeer ReLU GCN/32", 280, 1, 1e-5, None, 1e-8, 76.0, 11.5),
+        ("CiteSeer linear SAGE/96", 120, 1, 1e-5, None, 1e-6, 19.7, None),
+    ],
+)
+def test_cells_of_figure_4_are_the_authors(
+    cell: str,
+    hidden: int,
+    clusters: int,
+    lr: float,
+    activation_lr: float | None,
+    weight_decay: float,
+    value: float | None,
+    std: float | None,
+) -> None:
+    (recipe,) = (other.recipe for other in reproduction.find_table("cna-fig4").cells if other.name == cell)
+    training, published = recipe.training, recipe.published
+    assert (recipe.model["hidden"], recipe.model["num_clusters"]) == (hidden, clusters)
+    assert (training.epochs, training.lr, training.weight_decay) == (400, lr, weight_decay)
+    assert [(group.lr, group.clip_norm) for group in training.groups] == [(activation_lr, 1.0)] * bool(activation_lr)
+    assert (published and (published.value, published.std, published.runs)) == (value and (value, std, 5))
+
+
+ACTIVATIONS: dict[str, dict[str, Any]] = {
+    "CNA": {"norm": "row"},
+    "ReLU": {"norm": "none", "activation": "relu", "num_clusters": 1},
+    "linear": {"norm": "none", "activation": "none", "num_clusters": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "splits"),
+    [
+        (
+            "cna-fig4",
+            {
+                "Cora": {"CNA": "index-80-10-10", "ReLU": "public", "linear": "public"},
+                "CiteSeer": {"CNA": "class-80-10-10", "ReLU": "class-40-30-30", "linear": "class-40-30-30"},
+            },
+        ),
+        (
+            "cna-depth",
+            {
+                "Cora": dict.fromkeys(ACTIVATIONS, "index-80-10-10"),
+                "CiteSeer": dict.fromkeys(ACTIVATIONS, "class-80-10-10"),
+            },
+        ),
+    ],
+)
+def test_names_of_the_tables_of_depth_say_what_is_trained(table: str, splits: dict[str, dict[str, str]]) -> None:
+    cells = reproduction.find_table(table).cells
+    assert len(cells) == 2 * 3 * 4 * 7
+    for cell in cells:
+        (data, activation, conv), model = cell.row.split(), cell.recipe.model
+        assert (model["conv"], model["num_layers"]) == (conv.lower(), int(cell.column))
+        assert {"activation": "rational", **model}.items() >= ACTIVATIONS[activation].items()
+        assert bool(cell.recipe.training.groups) == (activation == "CNA")
+        assert cell.recipe.data.name == {"Cora": "cora", "CiteSeer": "citeseer-full"}[data]
+        assert cell.recipe.data.split == splits[data][activation]
+        assert ("add_self_loop" in cell.recipe.data.transforms) == (conv in ("GCN", "GAT"))
+
+
+def test_like_for_like_has_one_setting_at_each_depth() -> None:
+    for column in ("2", "16", "32", "96"):
+        cells = [cell.recipe for cell in reproduction.find_table("cna-depth").cells if cell.column == column]
+        common = {(r.model["hidden"], dataclasses.replace(r.training, groups=()), r.protocol) for r in cells}
+        assert len(common) == 1
+
+
+def test_the_ablation_switches_each_step_by_itself() -> None:
+    for cell in reproduction.find_table("cna-ablation").cells:
+        steps, model = cell.row.split("+") if cell.row != "ReLU" else [], cell.recipe.model
+        assert ("C" in steps) == (model["num_clusters"] > 1)
+        assert model["norm"] == (cell.column.split()[1] if "N" in steps else "none")
+        assert ("A" in steps) == (model.get("activation", "rational") == "rational")
+        assert ("A" in steps) == bool(cell.recipe.training.groups)
+
+
 SETTINGS: dict[str, Any] = {
     "name": "mine",
     "method": "gcn",
