@@ -60,12 +60,12 @@ class TransformerConv(nn.Module):
         """x: (num_nodes, in_feats)."""
         senders, receivers = edges
         query, key, value = self.query(x), self.key(x), self.value(x)
-        scores = (query[receivers] * key[senders]).sum(1) / math.sqrt(query.shape[1])
-        largest = scores.new_zeros(len(x)).scatter_reduce(0, receivers, scores, "amax", include_self=False)
-        exponentials = (scores - largest[receivers]).exp()
+        scores = (query.index_select(0, receivers) * key.index_select(0, senders)).sum(1) / math.sqrt(query.shape[1])
+        largest = scores.new_zeros(len(x)).scatter_reduce(0, receivers, scores.detach(), "amax", include_self=False)
+        exponentials = (scores - largest.index_select(0, receivers)).exp()
         sums = scores.new_zeros(len(x)).index_add(0, receivers, exponentials)
-        attention = exponentials / sums[receivers]
-        messages = attention.unsqueeze(1) * value[senders]
+        attention = exponentials / sums.index_select(0, receivers)
+        messages = attention.unsqueeze(1) * value.index_select(0, senders)
         return torch.zeros_like(value).index_add(0, receivers, messages) + self.root(x)
 
 
