@@ -1,13 +1,17 @@
 """Pages are made from results, and those that are committed are the ones that would be made now."""
 
+import dataclasses
 import re
+import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from zoo import registry
+from zoo import registry, reproduction
 from zoo.errors import ZooError
+from zoo.plots import Axis, draw, numeric
 from zoo.report import (
     BEGIN,
     END,
@@ -15,10 +19,13 @@ from zoo.report import (
     difference,
     markdown_table,
     spread,
+    summaries,
     table_page,
     write_pages,
+    write_plots,
 )
-from zoo.reproduction import Cell, CellResult, Difference, Table, find_table
+from zoo.reproduction import Cell, CellResult, Difference, LayerRow, Row, Table, find_table
+from zoo.training.recipe import Published
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +50,7 @@ def test_the_guide_to_fine_tuning_quotes_the_generated_numbers() -> None:
 
 def test_no_page_is_left_over() -> None:
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
-    assert made == {path.stem for path in (ROOT / "results").glob("*.csv")}
+    assert made == set(reproduction.list_results(ROOT / "results"))
 
 
 def test_every_checkpoint_has_a_line() -> None:
@@ -95,6 +102,150 @@ def test_a_page_of_a_table_with_a_baseline_has_the_differences() -> None:
     page = table_page(Table("mine", "Mine", cells, "old"), results)
     assert "against old (n)" in page and "+1.00 ± 0.50 (10)" in page and "paired t-test" in page
     assert "against" not in table_page(Table("mine", "Mine", cells), results)
+
+
+def deep(tables: Path, **options: Any) -> Table:
+    """A table of two data sets' two activations over three depths."""
+    text = """
+title = "Depth"
+base = "gcn-csbm"
+rows = ["A new gcn", "A old gcn", "B new gcn", "B old gcn"]
+columns = ["2", "4", "8"]
+[column]
+2.model.num_layers = 2
+4.model.num_layers = 4
+8.model.num_layers = 8
+[row."B old gcn"]
+note = "B is old."
+"""
+    (tables / "deep.toml").write_text("".join(f"{key} = {value}\n" for key, value in options.items()) + text)
+    return find_table("deep")
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the zoo's tables."""
+    monkeypatch.setattr("zoo.reproduction._table_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def row(cell: Cell, seed: int, test: float) -> Row:
+    common: Any = {"metric": "accuracy", "val": test - 1, "epoch": 1, "epochs": 2, "seconds": 1.0}
+    common |= {"python": "", "torch": "", "dgl": ""}
+    digest = cell.recipe.digest()
+    return Row(cell=cell.name, recipe=cell.recipe.name, digest=digest, seed=seed, test=test, **common)
+
+
+def layers(cell: Cell, seed: int, values: str) -> LayerRow:
+    digest = cell.recipe.digest()
+    return LayerRow(
+        cell=cell.name, recipe=cell.recipe.name, digest=digest, seed=seed, measure="dirichlet-energy", values=values
+    )
+
+
+def test_numbers_in_columns_give_grids_and_a_plot(tables: Path) -> None:
+    table = deep(tables, layers='"dirichlet-energy"', not_run='"too deep"', baseline='"A old gcn"')
+    cells = {cell.name: cell for cell in table.cells}
+    published = Published(value=90.0, source="a paper")
+    cell = dataclasses.replace(
+        cells["A new gcn/2"], recipe=dataclasses.replace(cells["A new gcn/2"].recipe, published=published)
+    )
+    table = dataclasses.replace(table, cells=(cell, *table.cells[1:]))
+    rows = [row(cell, 0, 85.0), row(cell, 1, 87.0)]
+    rows += [row(cells["A old gcn/2"], seed, 80.0 + seed) for seed in range(2)]
+    page = table_page(table, summaries(table, rows), [layers(cell, 0, "7 1"), layers(cell, 1, "8 3")])
+    assert "![Depth](deep.svg)" in page
+    assert "| A new gcn | 86.00 ± 1.41 r | – | – |" in page
+    assert "| A new gcn | 85.00 | – | – |" in page, "validation"
+    assert "| A new gcn | 90.00 | – | – |" in page, "published"
+    assert "| A new gcn | +5.50 ± 6.35 (2) | – | – |" in page
+    assert "| A new gcn | 2 | – | – |" in page, "the mean of the last layers"
+    assert "- **B old gcn.** B is old." in page
+    assert "Runs of a cell: 2." in page
+    assert "too deep" in page
+
+
+@pytest.mark.parametrize(
+    ("names", "axis"),
+    [
+        (["2", "4", "8"], Axis("", (2.0, 4.0, 8.0))),
+        (["hidden 20", "hidden 40", "hidden 0.5"], Axis("hidden", (20.0, 40.0, 0.5))),
+        (["2", "4"], None),
+        (["2", "4", "deep"], None),
+        (["K 1", "K 2", "L 3"], None),
+        (["nci1", "nci109", "nci1000"], None),
+    ],
+)
+def test_numeric(names: list[str], axis: Axis | None) -> None:
+    assert numeric(names) == axis
+
+
+def drawn(table: Table, folder: Path) -> str:
+    rows = [row(cell, seed, 80.0 + seed) for cell in table.cells[:-1] for seed in range(2)]
+    reproduction._write(folder / f"{table.name}.csv", Row, rows)
+    if table.layers:
+        measured = [layers(cell, 0, "1 100") for cell in table.cells[1:]]
+        reproduction._write(folder / f"{table.name}-layers.csv", LayerRow, measured)
+    (picture,) = write_plots(folder, folder)
+    content = picture.read_bytes()
+    write_plots(folder, folder)
+    assert picture.read_bytes() == content, "the same bytes each time"
+    return content.decode()
+
+
+def texts(picture: str) -> list[str]:
+    """Words in an SVG, also of numbers that are set as formulas."""
+    root = ElementTree.fromstring(picture)
+    return ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_plot_has_a_panel_for_each_choice_of_words(tables: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot`")
+    words = texts(drawn(deep(tables, layers='"dirichlet-energy"', panel="[1, 3]"), tmp_path))
+    assert [words.count(word) for word in ("A gcn", "B gcn", "new", "old")] == [1, 1, 1, 1]
+    assert [words.count(word) for word in ("test accuracy", "dirichlet-energy, last layer")] == [2, 2]
+
+
+def test_a_plot_without_panels_has_a_line_for_each_row(tables: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot`")
+    words = texts(drawn(deep(tables), tmp_path))
+    assert [words.count(word) for word in ("A new gcn", "B old gcn", "test accuracy")] == [1, 1, 1]
+
+
+def test_numbers_in_rows_and_columns_give_a_map(tables: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot`")
+    table = deep(tables)
+    names = {row: f"hidden {i}" for i, row in enumerate(table.rows)}
+    cells = tuple(dataclasses.replace(cell, row=names[cell.row]) for cell in table.cells)
+    path = tmp_path / "map.svg"
+    draw(dataclasses.replace(table, cells=cells), [CellResult(c, (), 80.0, None, "") for c in cells], {}, path)
+    assert {"hidden", "0", "3", "2", "8", "test accuracy"} <= set(texts(path.read_text()))
+
+
+def test_drawing_without_matplotlib_is_one_clear_error(
+    tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ZooError, match=r"deep\.svg takes matplotlib: pip install 'dgl-zoo\[plot\]'"):
+        drawn(deep(tables), tmp_path)
+
+
+def test_every_plot_is_there_and_none_is_left_over() -> None:
+    tables = [find_table(name) for name in reproduction.list_results(ROOT / "results")]
+    made = {path.stem for path in (ROOT / "docs" / "results").glob("*.svg")}
+    assert made == {table.name for table in tables if numeric(table.columns)}
+
+
+def test_remarks_name_whole_rows_and_columns(tables: Path) -> None:
+    deep(tables, not_run='"none"')
+    text = (tables / "deep.toml").read_text()
+    (tables / "deep.toml").write_text(text.replace("4.model", '4.diagnosis = "Four."\n4.note = "Four?"\n4.model'))
+    table = find_table("deep")
+    page = table_page(table, summaries(table, []))
+    assert "- **All.** none" in page
+    assert "- **4.** Four?" in page
+    assert "- **B old gcn.** B is old." not in page, "the column overrides the row"
+    assert "- **B old gcn/2; B old gcn/8.** B is old." in page
 
 
 def test_a_missing_readme_is_one_clear_error(tmp_path: Path) -> None:

@@ -311,11 +311,11 @@ def bundle(names: tuple[str, ...], **options: Any) -> None:
 @_results
 @click.option("--docs", type=click.Path(path_type=Path), default="docs", show_default=True)
 @click.option("--readme", type=click.Path(path_type=Path), default="README.md", show_default=True)
-def report(**options: Path) -> None:
-    """For maintainers: makes the result pages and the README's list of checkpoints."""
-    from zoo.report import write_pages
+def report(results: Path, docs: Path, readme: Path) -> None:
+    """For maintainers: makes the result pages, their plots and the README's list of checkpoints."""
+    from zoo.report import write_pages, write_plots
 
-    for path in write_pages(**options):
+    for path in [*write_pages(results, docs, readme), *write_plots(results, docs)]:
         click.echo(path)
 
 

@@ -1,15 +1,28 @@
-"""From results to Markdown: `zoo report` makes the result pages, the list of data sets and that of checkpoints."""
+"""From results to Markdown: `zoo report` makes result pages and plots, the lists of data sets and of checkpoints."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from zoo import registry
 from zoo._files import write_text
 from zoo.datasets.catalog import info, list_datasets
 from zoo.errors import ZooError
+from zoo.plots import draw, numeric
 from zoo.registry import Checkpoint, Published
-from zoo.reproduction import CellResult, Difference, Row, Table, find_table, read_results, summarise
+from zoo.reproduction import (
+    Cell,
+    CellResult,
+    Difference,
+    LayerRow,
+    Row,
+    Table,
+    find_table,
+    list_results,
+    read_layers,
+    read_results,
+    summarise,
+)
 
 __all__ = [
     "CHECKPOINT_HEADER",
@@ -22,6 +35,7 @@ __all__ = [
     "summaries",
     "table_page",
     "write_pages",
+    "write_plots",
 ]
 
 BEGIN, END = "<!-- checkpoints: made by `zoo report` -->", "<!-- end of checkpoints -->"
@@ -32,6 +46,8 @@ published value lies in our 95 % confidence interval, or Welch's test from the s
 by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. Where a paper does not say
 over how many runs its deviation is, ten are assumed. *Validation* is the mean score by which epochs are selected.
 Nothing was tuned on test scores; only what is called *best test* selects an epoch by them."""
+
+VERDICTS_IN_GRIDS = "Behind a score: r reproduced, c close, h higher, l lower; nothing where nothing was published."
 
 HOW_TO_COMPARE = """\
 *Against {baseline}*: the mean difference from the row *{baseline}* of the same column, seed by seed on the same splits,
@@ -107,8 +123,94 @@ def checkpoint_table(entries: Iterable[Checkpoint]) -> str:
     return markdown_table(CHECKPOINT_HEADER, rows)
 
 
-def table_page(table: Table, results: list[CellResult]) -> str:
-    """A page with a table's cells, their notes and diagnoses, and the command that makes them."""
+def table_page(table: Table, results: list[CellResult], layers: Iterable[LayerRow] = ()) -> str:
+    """A page with a table's cells, their notes and diagnoses, and the command that makes them.
+
+    A table whose columns are numbers is printed as grids, and has its plot; any other has a line per cell.
+
+    Args:
+        table: The table.
+        results: A result for each of its cells.
+        layers: What has been measured of its runs' layers.
+    """
+    remarks: dict[str, list[Cell]] = {}  # several cells can share a recipe's
+    for result in results:
+        for text in (result.cell.recipe.note, result.reason):
+            if text:
+                remarks.setdefault(text, []).append(result.cell)
+    lines = [f"- **{_places(table, cells)}.** {text}" for text, cells in remarks.items()]
+    sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
+    parts = [
+        f"# {table.title}",
+        f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
+        HOW_TO_READ,
+        HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
+        _grids(table, results, layers) if numeric(table.columns) else _cell_list(table, results),
+        "## Remarks\n\n" + "\n".join(lines) if lines else "",
+        "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _places(table: Table, cells: list[Cell]) -> str:
+    """The names of cells; where they are all of a table, a column or a row, its name."""
+    if len(cells) == len(table.cells) > 1:
+        return "All"
+    left, names = [cell.name for cell in cells], []
+    columns = [(column, [f"{row}/{column}" for row in table.rows]) for column in table.columns]
+    rows = [(row, [f"{row}/{column}" for column in table.columns]) for row in table.rows]
+    for name, line in columns + rows:
+        if len(line) > 1 and set(line) <= set(left):
+            names.append(name)
+            left = [cell for cell in left if cell not in line]
+    return "; ".join(names + left)
+
+
+def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) -> str:
+    """The plot, then grids: test and validation scores, differences, published values, measures of the last layers."""
+    metric = results[0].cell.recipe.protocol.metric
+    runs = sorted({len(result.rows) for result in results if result.rows})
+    parts = [
+        f"![{table.title}]({table.name}.svg)",
+        f"## Measured\n\nRuns of a cell: {' or '.join(map(str, runs)) or 'none'}. {VERDICTS_IN_GRIDS}",
+        _grid(table, {result.cell.name: _graded(result) for result in results}),
+        "## Validation",
+        _grid(table, {result.cell.name: _validation(result) for result in results}),
+    ]
+    if table.baseline is not None:
+        differences = {result.cell.name: difference(metric, result.difference) for result in results}
+        parts += [f"## Against {table.baseline} (n)", _grid(table, differences)]
+    if any(result.cell.recipe.published for result in results):
+        values = {result.cell.name: published(metric, result.cell.recipe.published) for result in results}
+        parts += ["## Published", _grid(table, values)]
+    if table.layers is not None:
+        means = {name: f"{mean:.3g}" for name, mean in _last_layers(layers).items()}
+        parts += [f"## Mean {table.layers} of the last hidden layer", _grid(table, means)]
+    return "\n\n".join(parts)
+
+
+def _grid(table: Table, texts: Mapping[str, str]) -> str:
+    """Rows by columns, with a text for each cell's name."""
+    rows = [[row, *(texts.get(f"{row}/{column}", "–") for column in table.columns)] for row in table.rows]
+    return markdown_table(["", *table.columns], rows)
+
+
+def _graded(result: CellResult) -> str:
+    """A cell's score with its verdict's first letter."""
+    letter = result.verdict[0] if result.verdict in ("reproduced", "close", "higher", "lower") else ""
+    return f"{spread(result.cell.recipe.protocol.metric, result.mean, result.std)} {letter}".rstrip()
+
+
+def _last_layers(layers: Iterable[LayerRow]) -> dict[str, float]:
+    """By the cell's name: the mean over runs of what was measured of the last hidden layer."""
+    values: dict[str, list[float]] = {}
+    for row in layers:
+        values.setdefault(row.cell, []).append(row.numbers[-1])
+    return {name: statistics.fmean(found) for name, found in values.items()}
+
+
+def _cell_list(table: Table, results: list[CellResult]) -> str:
+    """A line for each cell."""
     header = ["row", "column", "validation", "measured (n)", "published", "verdict", "recipe"]
     rows = [
         [
@@ -126,23 +228,7 @@ def table_page(table: Table, results: list[CellResult]) -> str:
         header.insert(4, f"against {table.baseline} (n)")
         for row, result in zip(rows, results, strict=True):
             row.insert(4, difference(result.cell.recipe.protocol.metric, result.difference))
-    remarks: dict[str, list[str]] = {}  # several cells can share a recipe's
-    for result in results:
-        for text in (result.cell.recipe.note, result.reason):
-            if text:
-                remarks.setdefault(text, []).append(result.cell.name)
-    lines = [f"- **{'; '.join(names)}.** {text}" for text, names in remarks.items()]
-    sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
-    parts = [
-        f"# {table.title}",
-        f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
-        HOW_TO_READ,
-        HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
-        markdown_table(header, rows),
-        "## Remarks\n\n" + "\n".join(lines) if lines else "",
-        "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return markdown_table(header, rows)
 
 
 def summaries(table: Table, rows: list[Row]) -> list[CellResult]:
@@ -192,10 +278,10 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     """
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
-    for path in sorted(results.glob("*.csv")):
-        table, rows = find_table(path.stem), read_results(path)
-        written.append(docs / "results" / f"{path.stem}.md")
-        write_text(written[-1], table_page(table, summaries(table, rows)))
+    for name in list_results(results):
+        table, rows = find_table(name), read_results(results / f"{name}.csv")
+        written.append(docs / "results" / f"{name}.md")
+        write_text(written[-1], table_page(table, summaries(table, rows), read_layers(results, table)))
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
@@ -207,3 +293,26 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     listed = checkpoint_table(registry.read().values())
     write_text(readme, f"{head}{BEGIN}\n{listed}\n{END}{tail}")
     return [*written, readme]
+
+
+def write_plots(results: Path, docs: Path) -> list[Path]:
+    """Writes docs/results/<table>.svg, to which the page links, for every results file whose columns are numbers.
+
+    Args:
+        results: Folder of the results.
+        docs: Folder of the documentation.
+
+    Returns:
+        The written files.
+
+    Raises:
+        ZooError: There is something to draw and matplotlib is missing, or a file cannot be written.
+    """
+    written = []
+    for name in list_results(results):
+        table = find_table(name)
+        if numeric(table.columns):
+            written.append(docs / "results" / f"{name}.svg")
+            rows = read_results(results / f"{name}.csv")
+            draw(table, summaries(table, rows), _last_layers(read_layers(results, table)), written[-1])
+    return written

@@ -250,8 +250,8 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. It may have `baseline`, `not_run`, `layers` and `panel`, see
-    `Table`.
+    `[cell."ROW/COLUMN"]`, the later ones winning. `Table` explains `baseline`, `not_run`, `layers` and `panel`, which
+    it may have.
 
     Raises:
         RecipeNotFound: No such table or recipe.
