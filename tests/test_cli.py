@@ -150,6 +150,19 @@ def test_bundle_ships_the_run_with_the_best_validation_score(monkeypatch: pytest
     assert zoo.evaluate("gcn-csbm").value == entry.score.value
 
 
+def test_bundle_finds_a_run_that_another_cell_has_lent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = 'title = "Twins"\nbase = "gcn-csbm"\nrows = ["gcn"]\ncolumns = ["first", "second"]\n'
+    (tmp_path / "twins.toml").write_text(settings + '[column.first]\nname = "twin"\n')
+    monkeypatch.setattr("zoo.reproduction._table_folder", lambda: tmp_path)
+    folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    run("reproduce", "twins", "--seeds", "1", *folders)
+    registry.write({}, tmp_path / "checkpoints.json")
+    for module in ("zoo.bundling", "zoo.registry", "zoo.weights"):
+        monkeypatch.setattr(f"{module}.resource", lambda name: tmp_path / name)
+    assert run("bundle", "gcn-csbm", "--table", "twins", *folders).exit_code == 0
+    assert registry.info("gcn-csbm").score.value == read_results(tmp_path / "results" / "twins.csv")[1].test
+
+
 @pytest.mark.parametrize(("metric", "best"), [("accuracy", 1), ("nmse", 0)])
 def test_the_shipped_seed_is_chosen_by_validation(metric: str, best: int) -> None:
     common = {"cell": "c", "recipe": "r", "digest": "d", "metric": metric, "epoch": 1, "epochs": 1, "seconds": 1.0}
