@@ -384,8 +384,8 @@ def reproduce(
     Every finished run is appended to `results/<table>.csv` at once; a run that is there already, made by the same
     recipe, is not repeated, and one that was interrupted goes on. Seed 0 of all cells comes first, then seed 1, and so
     on; cells that differ in nothing that is trained share their runs, see `Table.trained_for`. What a table measures of
-    the layers is appended to `results/<table>-layers.csv`; where it is missing there, it is measured of the model in the
-    run's folder, and without one the run is made again.
+    the layers is appended to `results/<table>-layers.csv`; where it is missing there, the run's folder has the model;
+    without that the run is made again.
 
     Args:
         name: A table, or a recipe.
