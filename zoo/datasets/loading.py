@@ -10,10 +10,10 @@ __all__ = ["load"]
 
 
 def load(name: str, split: str | None = None, seed: int = 0, align: str | None = None) -> Any:
-    """Loads a data set, its files checked against their sha256 (of `cora-full` none is known), with a split's masks.
+    """Loads a data set by name, its files checked against their sha256, with a split's masks.
 
     Raw files are looked for in `$ZOO_DATA`, then in the cache (`$ZOO_CACHE`, else the user's), then fetched from their
-    public origin.
+    public origin. No sha256 is known of `cora-full`, nor of `ogbn-arxiv`, which the package `ogb` fetches.
 
     Args:
         name: One of `list_datasets()`.
