@@ -2,25 +2,27 @@
 
     python benchmarks/cna.py [cora] [photo] [arxiv] [--repeats 5] [--threads 1]
 
-Both train by the same recipe in the zoo's own loop, in turn, each turn in a process of its own. An epoch is a step of
-Adam on the whole graph and one evaluation, which serves validation and test (code that evaluates twice pays for another
-forward pass; the plain formulation is spared it). A data set that is not at hand is replaced by a random graph of its
-sizes; arxiv always is one, of 169,343 nodes and 1,166,243 edges, and has one turn each whatever `--repeats` says.
-Printed are medians over the turns:
+Both train by the same recipe, in turn, each turn in a process of its own. An epoch is a step of Adam on the whole
+graph and the scores on validation and test. Ours runs in the zoo's own loop, the plain formulation in a plain one,
+which takes one pass for both scores. A data set that is not at hand is replaced by a random graph of its sizes. Arxiv
+always is one, of 169,343 nodes and 1,166,243 edges; it has one turn each whatever `--repeats` says, and needs minutes
+and some 15 GB. Printed are medians over the turns:
 
-- an epoch in which no centroids are fitted, one fit, and an epoch with as many fits as fall due in one on average;
+- an epoch in which no centroids are fitted (the median of several), one fit (with the assignment that every call does),
+  and an epoch with as many fits as fall due in one on average;
 - the process's largest resident size, and the part of it that was not there before the training.
 
-Then, for ours, where the time of an epoch without fits goes, and its floor. An epoch counts as four forward passes: one
-to train, one to evaluate, two for the way back; the product of the first layer, whose input needs no gradient, counts
-three times. In each layer a pass multiplies features by weights, sends messages along the edges, and (activations)
-clusters, normalises and activates. Each of the three reads its input and writes its output once, 4 bytes a number,
-beside 8 bytes for every edge and, where features are sparse, for every one that is not zero. It takes at least the time
-of these bytes at the speed at which a hidden layer is copied, and that of its operations at the speed at which a hidden
-layer is multiplied by a square matrix. Adam moves seven numbers a parameter.
+Then, for ours, where the time of an epoch without fits goes, and the floor of any. An epoch counts as three forward
+passes: one, which scores the parameters and serves the next step, and two for the way back; the product of the first
+layer, whose input needs no gradient, counts twice. In each layer a pass multiplies features by weights, sends messages
+along the edges, and (activations) clusters, normalises and activates. Each of the three reads its input and writes its
+output once, 4 bytes a number, beside 8 bytes for every edge and, where features are sparse, for every one that is not
+zero. It takes at least the time of these bytes at the speed at which a hidden layer is copied, and that of its
+operations at the speed at which a hidden layer is multiplied by a square matrix. Adam moves seven numbers a parameter.
 """
 
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
@@ -35,8 +37,9 @@ from typing import Any, NamedTuple
 
 import click
 import torch
-from cna_loop import LoopCNA
+from cna_loop import LoopCNA, train
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from zoo import datasets
 from zoo.datasets import catalog, splits
@@ -48,7 +51,7 @@ from zoo.nn.rational import Rational
 from zoo.nn.sparse_linear import Linear, SparseFeatures, compress
 from zoo.training.loaders import FullGraph, describe
 from zoo.training.loop import fit
-from zoo.training.recipe import Recipe, find
+from zoo.training.recipe import Protocol, TrainingSpec, find
 from zoo.training.tasks import Task
 
 
@@ -58,7 +61,7 @@ class Case:
 
     Attributes:
         recipe: Its name.
-        epochs: Epochs without fits that are timed together.
+        epochs: Epochs without fits that are timed.
         density: Share of the features that are not zero, where the graph has to be random.
         random: Whether it is random in any case.
         once: Whether one turn is enough.
@@ -77,7 +80,7 @@ CASES = {
     "arxiv": Case("cna-gcn-ogbn-arxiv", epochs=2, density=1.0, random=True, once=True),
 }
 SMALL = 0.02  # shares of an epoch's time below it are printed as one
-FORMULATIONS: dict[str, Callable[[CNA], nn.Module]] = {"plain": LoopCNA, "ours": lambda model: model}
+FORMULATIONS = ("plain", "ours")
 PARTS: dict[type[nn.Module], str] = {
     Linear: "products",
     GCNConv: "messages",
@@ -89,27 +92,30 @@ PARTS: dict[type[nn.Module], str] = {
 
 
 class Setting(NamedTuple):
-    """A model at its start, and all that its training needs."""
+    """What it is trained on, in words; a model at its start, and all that its training needs."""
 
-    recipe: Recipe
+    data: str
     model: CNA
     loader: FullGraph
     task: Task
+    training: TrainingSpec
+    protocol: Protocol
 
 
 def prepare(case: Case) -> Setting:
     """With the data set, or else a random graph."""
     recipe, graph = find(case.recipe), None
+    data = recipe.data.name
     if not case.random:
         with suppress(DatasetNotFound):
-            graph = datasets.load(recipe.data.name, split=recipe.data.split)
+            graph = datasets.load(data, split=recipe.data.split)
     if graph is None:
-        print(f"(a random graph of the sizes of {recipe.data.name})", flush=True)
-        graph = random_graph(recipe.data.name, case.density)
+        graph, data = random_graph(data, case.density), f"a random graph of the sizes of {data}"
     task, in_feats, num_classes = describe(graph)
     options = {**recipe.model, "transforms": list(recipe.data.transforms)}
     model = CNA(in_feats, num_classes, **options)
-    return Setting(recipe, model, FullGraph(graph, model), task)
+    training = replace(recipe.training, epochs=1 + case.epochs)
+    return Setting(data, model, FullGraph(graph, model), task, training, recipe.protocol)
 
 
 def random_graph(name: str, density: float) -> Any:
@@ -133,35 +139,47 @@ class Turn(NamedTuple):
     training: float
 
 
-def take_turn(name: str, formulation: str, seed: int, threads: int) -> Turn:
+def take_turn(name: str, formulation: str, seed: int) -> Turn:
     """Trains once. The first epoch fits the centroids and warms up, the others are timed."""
-    torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    case = CASES[name]
-    recipe, start, loader, task = prepare(case)
-    before = resident()
-    model: Any = FORMULATIONS[formulation](start)
-    fit_only_at_first_calls(model)
-    fits = watch_fits(model)
-
-    def seconds(epochs: int) -> float:
-        run = fit(model, loader, task, replace(recipe.training, epochs=epochs), recipe.protocol)
-        return run.seconds / run.epochs
-
-    seconds(1)
-    steady, one = seconds(case.epochs), statistics.fmean(fits)
-    due = len(start.convs) / start.arguments["refit_every"]
+    setting, before = prepare(CASES[name]), resident()
+    if formulation == "plain":
+        model: Any = LoopCNA(setting.model)
+        fits = watch_fits(model)
+        seconds = list(train(model, setting.loader.graph, setting.training))
+    else:
+        fits = watch_fits(setting.model)
+        seconds = fit_timed(setting, lambda loss: None, lambda: None)
+    steady, one = statistics.median(seconds[1:]), statistics.fmean(fits)
+    due = len(setting.model.convs) / setting.model.arguments["refit_every"]
     return Turn(steady, one, steady + due * one, resident(), resident() - before)
 
 
-def fit_only_at_first_calls(model: Any) -> None:
-    """So that epochs with and without fits can be told apart."""
-    for layer in model.activations:
-        layer.refit_every = 0
+def fit_timed(setting: Setting, began: Callable[[Tensor], None], ended: Callable[[], None]) -> list[float]:
+    """Trains in the zoo's loop; the seconds of every epoch.
+
+    Args:
+        setting: What is trained.
+        began: Called with every training loss, before the way back from it.
+        ended: Called at the end of every epoch.
+    """
+    marks = [time.perf_counter()]
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        value = setting.task.loss(logits, labels)
+        if value.requires_grad:
+            began(value)
+        else:  # the loss on validation, an epoch's last
+            marks.append(time.perf_counter())
+            ended()
+        return value
+
+    fit(setting.model, setting.loader, replace(setting.task, loss=loss), setting.training, setting.protocol)
+    return [after - before for before, after in pairwise(marks)]
 
 
 def watch_fits(model: Any) -> list[float]:
-    """The seconds of those calls that are to fit a layer's centroids, as they come; each also assigns once."""
+    """Lets only the first call of a layer fit its centroids; the seconds of these calls, as they come."""
     seconds: list[float] = []
 
     def watched(layer: Any) -> Callable[[Tensor], Tensor]:
@@ -177,7 +195,7 @@ def watch_fits(model: Any) -> list[float]:
         return call
 
     for layer in model.activations:
-        layer.cluster = watched(layer)
+        layer.cluster, layer.refit_every = watched(layer), 0
     return seconds
 
 
@@ -187,12 +205,15 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+WATCHING = "watching"
+
+
 class Clock:
     """Adds up time by names; while an inner one runs, the outer stands still."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._running, self._since = ["loss and metrics"], time.perf_counter()
+        self._running, self._since = ["loop, loss and metrics"], time.perf_counter()
 
     def enter(self, name: str) -> None:
         """From now on time is booked on this name."""
@@ -218,6 +239,7 @@ class Clock:
 
     def watch_backward(self, loss: Tensor) -> None:
         """Books the way back from a loss, by the operations that it undoes."""
+        self.enter(WATCHING)
         nodes = [loss.grad_fn]
         seen = set(nodes)
         while nodes:
@@ -228,6 +250,7 @@ class Clock:
             ahead = {following for following, _ in node.next_functions if following is not None} - seen
             seen |= ahead
             nodes += ahead
+        self.leave()
 
 
 class Speeds(NamedTuple):
@@ -237,42 +260,24 @@ class Speeds(NamedTuple):
     arithmetic: float
 
 
-def analyse(name: str, threads: int) -> tuple[dict[str, float], dict[str, float], Speeds]:
-    """Where the seconds of an epoch of ours go, their floor, and this machine's speeds."""
-    torch.set_num_threads(threads)
+def analyse(name: str) -> tuple[str, dict[str, float], dict[str, float], Speeds]:
+    """The data, where the seconds of an epoch of ours go, their floor, and this machine's speeds."""
     torch.manual_seed(0)
     setting = prepare(CASES[name])
     speeds = measure_speeds(setting.loader.graph.num_nodes(), setting.model.hidden)
-    return shares(setting, CASES[name].epochs), floor(setting, speeds), speeds
+    return setting.data, shares(setting), floor(setting, speeds), speeds
 
 
-def shares(setting: Setting, epochs: int) -> dict[str, float]:
+def shares(setting: Setting) -> dict[str, float]:
     """Where the seconds of an epoch without fits go."""
-    recipe, model, loader, task = setting
-    optimizer = torch.optim.Adam(model.parameters(), recipe.training.lr)
-    (batch,) = loader.train_batches()
-    clock = Clock()
-    clock.watch_modules(model)
-    fit_only_at_first_calls(model)
-    for epoch in range(epochs + 1):
-        if epoch == 1:  # the first has fitted the centroids and warmed up
-            clock.seconds.clear()
-        model.train()
-        optimizer.zero_grad()
-        loss = task.loss(model(batch.graph)[batch.rows], batch.labels)
-        clock.enter("watching")
-        clock.watch_backward(loss)
-        clock.leave()
-        loss.backward()
-        clock.enter("Adam")
-        optimizer.step()
-        clock.leave()
-        model.eval()
-        with torch.no_grad():
-            loader.predict(model)
-    clock.leave()
-    del clock.seconds["watching"]
-    return {name: seconds / epochs for name, seconds in clock.seconds.items()}
+    clock, totals = Clock(), []
+    watch_fits(setting.model)
+    clock.watch_modules(setting.model)
+    register_optimizer_step_pre_hook(lambda *_: clock.enter("Adam"))
+    register_optimizer_step_post_hook(lambda *_: clock.leave())
+    fit_timed(setting, clock.watch_backward, lambda: totals.append(dict(clock.seconds)))
+    first, last = totals[0], totals[-1]
+    return {name: (last[name] - first.get(name, 0)) / (len(totals) - 1) for name in last if name != WATCHING}
 
 
 def measure_speeds(num_nodes: int, width: int) -> Speeds:
@@ -307,7 +312,7 @@ COUNTS = {"gcn": Counts(1, 1, 1), "transformer": Counts(4, 3, 4)}
 
 
 def floor(setting: Setting, speeds: Speeds) -> dict[str, float]:
-    """The least seconds of an epoch without fits, by the rule above."""
+    """The least seconds of an epoch, by the rule above."""
     model, graph = setting.model, setting.loader.graph
     options, counts = model.arguments, COUNTS[model.conv]
     nodes, edges = graph.num_nodes(), graph.num_edges()
@@ -320,18 +325,17 @@ def floor(setting: Setting, speeds: Speeds) -> dict[str, float]:
     def add(name: str, passes: int, moved: int, operations: int) -> None:
         seconds[name] += passes * max(moved / speeds.memory, operations / speeds.arithmetic)
 
-    widths = [model.in_feats] + [model.hidden] * len(model.convs) + [model.num_classes]
-    for layer, (_, width) in enumerate(pairwise(widths)):
+    for layer, width in enumerate([model.hidden] * len(model.convs) + [model.num_classes]):
         outputs = nodes * width
         add(
             "products",
-            4 if layer else 3,
+            3 if layer else 2,
             size * inputs + 4 * counts.weights * outputs,
             2 * counts.weights * inputs * width,
         )
-        add("messages", 4, 4 * (counts.senders + 1) * outputs + 8 * edges, counts.per_edge * edges * width)
+        add("messages", 3, 4 * (counts.senders + 1) * outputs + 8 * edges, counts.per_edge * edges * width)
         if layer < len(model.convs):
-            add("activations", 4, 2 * 4 * outputs, activation * outputs)
+            add("activations", 3, 2 * 4 * outputs, activation * outputs)
         inputs, size = outputs, 4
     add("Adam", 1, 7 * 4 * sum(parameter.numel() for parameter in model.parameters()), 0)
     return dict(seconds)
@@ -343,12 +347,12 @@ def alone(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def compare(name: str, repeats: int, threads: int) -> None:
+def compare(name: str, repeats: int) -> None:
     """Prints the two formulations' medians and their ratio."""
     turns: dict[str, list[Turn]] = {formulation: [] for formulation in FORMULATIONS}
     for seed in range(1 if CASES[name].once else repeats):
         for formulation, own in turns.items():
-            own.append(alone(take_turn, name, formulation, seed, threads))
+            own.append(alone(take_turn, name, formulation, seed))
     plain, ours = (Turn(*map(statistics.median, zip(*own, strict=True))) for own in turns.values())
     print(f"{name + ', ' + CASES[name].recipe:36s} {'plain':>13s} {'ours':>13s}   ratio")
     for title, field, scale, unit in (
@@ -362,10 +366,11 @@ def compare(name: str, repeats: int, threads: int) -> None:
         print(f"  {title:34s} {one:10.1f} {unit} {other:10.1f} {unit} {one / other:7.1f}", flush=True)
 
 
-def explain(name: str, threads: int) -> None:
+def explain(name: str) -> None:
     """Prints where the time of ours goes, and the floor."""
-    parts, least, speeds = alone(analyse, name, threads)
+    data, parts, least, speeds = alone(analyse, name)
     total = sum(parts.values())
+    print(f"  all of this on {data}")
     print(f"  {'where the time of ours goes':34s} {1000 * total:10.1f} ms")
     small = {part: seconds for part, seconds in parts.items() if seconds < SMALL * total}
     shown = {part: seconds for part, seconds in parts.items() if part not in small}
@@ -383,9 +388,10 @@ def explain(name: str, threads: int) -> None:
 @click.option("--threads", default=1, show_default=True)
 def main(cases: tuple[str, ...], repeats: int, threads: int) -> None:
     """Prints the comparison of each case, of all by default."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when a process starts, by PyTorch and by DGL
     for name in cases or CASES:
-        compare(name, repeats, threads)
-        explain(name, threads)
+        compare(name, repeats)
+        explain(name)
 
 
 if __name__ == "__main__":
