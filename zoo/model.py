@@ -119,6 +119,13 @@ class ZooModel(nn.Module, ABC):
     def make_head(self, num_classes: int) -> nn.Module:
         """The last layer, called with the graph and the representation before it."""
 
+    @property
+    def same_in_training(self) -> bool:
+        """Whether a full graph's logits in training mode are those that eval mode gives right after: no dropout, no
+        running averages. The training loop then computes them once for an evaluation and the step that follows it.
+        """
+        return False
+
     def reset_head(self, num_classes: int) -> None:
         """Puts a new, untrained last layer for `num_classes` in the place of the old one."""
         self.head = self.make_head(num_classes).to(next(self.parameters())).train(self.training)

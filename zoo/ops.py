@@ -116,10 +116,11 @@ def _for_each_head(offsets: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]
 
 def _sums(links: _Links, rows: Tensor, weight: Tensor | None) -> Tensor:
     """For every row, the sum over its links of the rows at their ends, each times the link's weight."""
+    rows = rows.detach().contiguous()  # with a gradient in sight, embedding_bag would prepare its own backward pass
     if weight is not None:
-        weight = weight.contiguous()
+        weight = weight.detach().contiguous()
     return embedding_bag(
-        links.ends, rows.contiguous(), links.offsets, mode="sum", per_sample_weights=weight, include_last_offset=True
+        links.ends, rows, links.offsets, mode="sum", per_sample_weights=weight, include_last_offset=True
     )
 
 
@@ -168,6 +169,8 @@ def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None)
         As `feat`.
     """
     heads = 1 if weight is None else _heads(graph, weight)
+    if feat.dim() == 2 and heads == 1:  # what follows would return a view, which autograd copies when it is written to
+        return _Propagate.apply(graph, feat, weight, 1)
     rows = feat.reshape(len(feat) * heads, math.prod(feat.shape[1:]) // heads)
     result = _Propagate.apply(graph, rows, weight, heads)
     return result.view(len(result) // heads, *feat.shape[1:])

@@ -119,7 +119,7 @@ class ClusterNormalizeActivate(nn.Module):
         if self.num_clusters == 1:
             return torch.zeros(len(x), dtype=torch.int64, device=x.device)
         if self.training:
-            if self._refit_due(x):
+            if self._refit_due(x) and torch.isfinite(x).all():  # else training diverges, as the loss will tell
                 self.centroids.copy_(kmeans(x, self.num_clusters, distance=self.distance))
                 self.spread.copy_(self._spread(x))
                 if isinstance(self.norm, ClusterNorm):
@@ -198,7 +198,7 @@ class CNA(ZooModel):
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         linear_ends = linear_ends or readout is not None  # the last convolution could not see pooled graphs
-        self.conv, self.hidden, self.linear_ends = conv, hidden, linear_ends
+        self.conv, self.hidden, self.linear_ends, self.version = conv, hidden, linear_ends, version
         self.encoder = Linear(in_feats, hidden) if linear_ends else None
         num_hidden = self.num_hidden(num_layers, head_apart=linear_ends)
         widths = [hidden if linear_ends else in_feats] + [hidden] * num_hidden
@@ -225,6 +225,11 @@ class CNA(ZooModel):
         if self.linear_ends:
             return LinearConv(self.hidden, num_classes)
         return make_conv(self.conv, self.hidden, num_classes)
+
+    @property
+    def same_in_training(self) -> bool:
+        """See `ZooModel`; version D draws noise in training."""
+        return self.version != "D"
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each convolution's output after its Cluster-Normalize-Activate."""

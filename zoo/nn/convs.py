@@ -58,7 +58,7 @@ class GCNConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        return ops.propagate_gcn(graph, self.linear(feat)) + self.bias
+        return ops.propagate_gcn(graph, self.linear(feat)).add_(self.bias)
 
 
 class SAGEConv(nn.Module):

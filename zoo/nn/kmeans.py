@@ -72,9 +72,10 @@ def kmeans(
     centroids = _plus_plus(points, num_clusters, generator)
     threshold = tol * points.var(0, correction=0).mean()
     for _ in range(max_iter):
-        members = torch.nn.functional.one_hot(assign(points, centroids, distance), num_clusters).to(points.dtype)
-        counts = members.sum(0).unsqueeze(1)
-        means = torch.where(counts > 0, (members.t() @ points) / counts.clamp(min=1), centroids)
+        members = points.new_zeros(num_clusters, len(points))
+        members.scatter_(0, assign(points, centroids, distance).unsqueeze(0), 1)
+        counts = members.sum(1, keepdim=True)
+        means = torch.where(counts > 0, (members @ points) / counts.clamp(min=1), centroids)
         shift = (means - centroids).square().sum()
         centroids = means
         if shift <= threshold:

@@ -75,6 +75,8 @@ class RowNorm(nn.Module):
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
         """See the class."""
-        centred = x - x.mean(1, keepdim=True)
-        variance = centred.square().sum(1, keepdim=True) / max(1, x.shape[1] - 1)
-        return centred * (variance + EPSILON).rsqrt()
+        width = x.shape[1]
+        # layer_norm divides by the biased variance plus its ε; the unbiased one is width / (width - 1) times as large.
+        ratio = max(1, width - 1) / width
+        scale = x.new_full((width,), ratio**0.5)
+        return nn.functional.layer_norm(x, (width,), scale, eps=EPSILON * ratio)

@@ -108,12 +108,13 @@ def _fit_relu(numerator: np.ndarray, denominator: np.ndarray, version: str) -> t
     return first, second
 
 
-def _horner(z: Tensor, coefficients: Tensor) -> Tensor:
-    """Σ_k c_k z^k. z: (rows, width); coefficients: (rows or 1, degree + 1)."""
-    result = coefficients[:, -1:].expand_as(z)
-    for k in range(coefficients.shape[1] - 2, -1, -1):
-        result = torch.addcmul(coefficients[:, k : k + 1], result, z)
-    return result if coefficients.shape[1] > 1 else result.clone()  # callers write into it
+def _polynomial(z: Tensor, coefficients: Tensor, out: Tensor) -> Tensor:
+    """Σ_k c_k z^k by Horner's rule. z: (rows, width); coefficients: (rows or 1, degree + 1)."""
+    *lower, highest = coefficients.split(1, dim=1)
+    out.copy_(highest)
+    for c in reversed(lower):
+        torch.addcmul(c, out, z, out=out)
+    return out
 
 
 def _derivative(coefficients: Tensor) -> Tensor:
@@ -122,18 +123,28 @@ def _derivative(coefficients: Tensor) -> Tensor:
     return coefficients[:, 1:] * powers
 
 
-def _denominator_polynomial(x: Tensor, denominator: Tensor, version: str) -> tuple[Tensor, Tensor]:
-    """z and the coefficients c_0…c_n, with which the denominator is base + |Σ_k c_k z^k|."""
+def _denominator_coefficients(denominator: Tensor, version: str) -> Tensor:
+    """Those of Q in version A, which is positive as it is; in the others those of the s in Q = base + |s|."""
     if version == "C":
-        return x, denominator
-    with_constant = torch.cat([torch.zeros_like(denominator[:, :1]), denominator], dim=1)
-    return (x.abs(), with_constant.abs()) if version == "A" else (x, with_constant)
+        return denominator
+    if version == "A":
+        denominator = denominator.abs()
+    return torch.cat([torch.full_like(denominator[:, :1], version == "A"), denominator], dim=1)
 
 
-def _evaluate(x: Tensor, numerator: Tensor, denominator: Tensor, version: str) -> Tensor:
+def _argument(x: Tensor, version: str) -> Tensor:
+    """The z in which the denominator is a polynomial."""
+    return x.abs() if version == "A" else x
+
+
+def _evaluate(x: Tensor, numerator: Tensor, denominator: Tensor, version: str, out: Tensor | None = None) -> Tensor:
     """R(x), with one row of coefficients per row of x, or one for all."""
-    z, c = _denominator_polynomial(x, denominator, version)
-    return _horner(x, numerator).div_(_horner(z, c).abs_().add_(_base(version)))
+    q = _polynomial(
+        _argument(x, version), _denominator_coefficients(denominator, version), torch.empty_like(x)
+    )
+    if version != "A":
+        q.abs_().add_(_base(version))
+    return _polynomial(x, numerator, torch.empty_like(x) if out is None else out).div_(q)
 
 
 def _row_blocks(x: Tensor) -> list[slice]:
@@ -143,60 +154,65 @@ def _row_blocks(x: Tensor) -> list[slice]:
 
 
 class _RationalFunction(torch.autograd.Function):
-    """R_c(x) with a backward pass that keeps x and the coefficients only, and recomputes the powers."""
+    """R_c(x) with a backward pass that keeps x, R and the coefficients only, and recomputes the powers."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, numerator: Tensor, denominator: Tensor, clusters: Tensor, version: str) -> Tensor:
-        ctx.save_for_backward(x, numerator, denominator, clusters)
-        ctx.version = version
         result = torch.empty_like(x)
         for rows in _row_blocks(x):
-            result[rows] = _evaluate(x[rows], numerator[clusters[rows]], denominator[clusters[rows]], version)
+            own = clusters[rows]
+            _evaluate(x[rows], numerator[own], denominator[own], version, out=result[rows])
+        ctx.save_for_backward(x, result, numerator, denominator, clusters)
+        ctx.version = version
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         (grad,) = grads
-        x, numerator, denominator, clusters = ctx.saved_tensors
-        a, b = numerator[clusters], denominator[clusters]
-        grad_x, grad_a, grad_b = torch.empty_like(x), torch.empty_like(a), torch.empty_like(b)
+        x, result, numerator, denominator, clusters = ctx.saved_tensors
+        grad_x, grad_a, grad_b = torch.empty_like(x), torch.zeros_like(numerator), torch.zeros_like(denominator)
         for rows in _row_blocks(x):
-            grad_x[rows], grad_a[rows], grad_b[rows] = _gradients(grad[rows], x[rows], a[rows], b[rows], ctx.version)
-        return (
-            grad_x,
-            torch.zeros_like(numerator).index_add_(0, clusters, grad_a),
-            torch.zeros_like(denominator).index_add_(0, clusters, grad_b),
-            None,
-            None,
-        )
+            own = clusters[rows]
+            of_a, of_b = _gradients(
+                grad[rows], x[rows], result[rows], numerator[own], denominator[own], ctx.version, grad_x[rows]
+            )
+            grad_a.index_add_(0, own, of_a)
+            grad_b.index_add_(0, own, of_b)
+        return grad_x, grad_a, grad_b, None, None
 
 
-def _gradients(grad: Tensor, x: Tensor, a: Tensor, b: Tensor, version: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of R(x) to x, and per row to its coefficients a and b."""
-    z, c = _denominator_polynomial(x, b, version)
-    s = _horner(z, c)
-    sign = s.sign()
-    inverse = s.abs_().add_(_base(version)).reciprocal_()  # 1 / Q
-    ratio = _horner(x, a).mul_(inverse)  # R
-    slope = _horner(z, _derivative(c)).mul_(sign)  # dQ/dz
-    if version == "A":
-        slope.mul_(x.sign())  # dz/dx
-    grad_a = grad * inverse  # times x^j: dR/da_j = x^j / Q
-    grad_x = _horner(x, _derivative(a)).sub_(slope.mul_(ratio)).mul_(grad_a)
-    grad_c = ratio.mul_(grad_a).mul_(sign).neg_()  # times z^k: dR/dc_k = -R/Q · sign(s) · z^k
-    per_row_c = _moments(grad_c, z, c.shape[1])
-    per_row_b = per_row_c if version == "C" else per_row_c[:, 1:]
-    if version == "A":
-        per_row_b = per_row_b * b.sign()  # c_k = |b_k|
-    return grad_x, _moments(grad_a, x, a.shape[1]), per_row_b
+def _gradients(
+    grad: Tensor, x: Tensor, ratio: Tensor, a: Tensor, b: Tensor, version: str, grad_x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Writes the gradient of R(x) = `ratio` to x, and returns, per row, those to its coefficients a and b."""
+    z, c = _argument(x, version), _denominator_coefficients(b, version)
+    sign = None
+    q = _polynomial(z, c, torch.empty_like(x))
+    if version != "A":
+        sign = q.sign()
+        q.abs_().add_(_base(version))
+    slope = _polynomial(z, _derivative(c), torch.empty_like(x))  # dQ/dz, but for the sign
+    slope.mul_(x.sign() if sign is None else sign)  # in version A that of dz/dx
+    over_q = torch.div(grad, q, out=q)
+    _polynomial(x, _derivative(a), grad_x).addcmul_(slope, ratio, value=-1).mul_(over_q)  # (P' - R Q') / Q
+    of_c = torch.mul(over_q, ratio, out=slope)
+    if sign is not None:
+        of_c.mul_(sign)
+    of_a = _moments(over_q, x, range(a.shape[1]))  # dR/da_j = x^j / Q
+    first = 0 if version == "C" else 1
+    of_b = _moments(of_c, z, range(first, first + b.shape[1])).neg_()  # dR/dc_k = -R/Q · sign(s) · z^k
+    return of_a, of_b.mul_(b.sign()) if version == "A" else of_b  # A: c_k = |b_k|
 
 
-def _moments(weight: Tensor, z: Tensor, count: int) -> Tensor:
-    """Σ_width weight · z^k for k = 0 … count-1, shape (rows, count). Overwrites `weight`."""
-    sums = [weight.sum(1)]
-    for _ in range(count - 1):
-        sums.append(weight.mul_(z).sum(1))
+def _moments(weight: Tensor, z: Tensor, powers: range) -> Tensor:
+    """Σ_width weight · z^k for each of the powers, shape (rows, len(powers)). Overwrites `weight`."""
+    sums = []
+    for k in range(powers.stop):
+        if k > 0:
+            weight.mul_(z)
+        if k in powers:
+            sums.append(weight.sum(1))
     return torch.stack(sums, dim=1)
 
 

@@ -91,19 +91,31 @@ def _is_sparse(feat: Tensor) -> bool:
     return bool(feat.count_nonzero() <= MAX_DENSITY * feat.numel())
 
 
+def _product(csr: Tensor, dense: Tensor) -> Tensor:
+    """csr @ dense as weighted sums of rows, which PyTorch does two to three times as fast as its CSR product."""
+    return nn.functional.embedding_bag(
+        csr.col_indices(),
+        dense,
+        csr.crow_indices(),
+        mode="sum",
+        per_sample_weights=csr.values(),
+        include_last_offset=True,
+    )
+
+
 class _SparseProduct(torch.autograd.Function):
     """feat @ weight.T for constant sparse features."""
 
     @staticmethod
     def forward(ctx: Any, feat: SparseFeatures, weight: Tensor) -> Tensor:
         ctx.feat = feat
-        return feat.csr @ weight.t()
+        return _product(feat.csr, weight.t().contiguous())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
         (grad,) = grads
-        return None, (ctx.feat.transpose @ grad).t().contiguous()
+        return None, _product(ctx.feat.transpose, grad.contiguous()).t().contiguous()
 
 
 class Linear(nn.Module):

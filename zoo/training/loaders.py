@@ -1,7 +1,6 @@
 """What the loop trains on: a full graph is a loader of one batch, a set of graphs one of many."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,19 +13,10 @@ from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.training.tasks import TASKS, Task
 
-__all__ = ["Batch", "FullGraph", "GraphBatches", "Loader", "make_loader"]
+__all__ = ["FullGraph", "GraphBatches", "Loader", "make_loader"]
 
 PARTS = ("train", "val", "test")
 MOST_CLASSES = 1000  # that a set with fewer items may have
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's input: the loss is taken on `rows` of the model's logits, whose labels are `labels`."""
-
-    graph: Any
-    rows: Tensor
-    labels: Tensor
 
 
 class FullGraph:
@@ -42,15 +32,30 @@ class FullGraph:
         self.labels = _plain(self.graph.ndata["label"])
         self.rows = {part: self.graph.ndata[f"{part}_mask"].nonzero().squeeze(1) for part in PARTS}
 
-    def train_batches(self) -> Iterator[Batch]:
-        """The graph, with its training nodes."""
-        rows = self.rows["train"]
-        yield Batch(self.graph, rows, self.labels[rows])
+        self.looks_ahead = model.same_in_training and all(parameter.requires_grad for parameter in model.parameters())
+        self._ahead: Tensor | None = None
+
+    def train_batches(self, model: ZooModel) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and labels of the training nodes, once."""
+        logits, self._ahead = model(self.graph) if self._ahead is None else self._ahead, None
+        yield logits[self.rows["train"]], self.labels[self.rows["train"]]
 
     def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
-        """Logits and labels of validation and test, from one forward pass of the model as it is."""
-        logits = model(self.graph)
+        """Logits and labels of validation and test, from one forward pass.
+
+        The pass is the next training step's too where a model computes the same in both modes, and no part of it is
+        frozen. It then runs in training mode: what that changes, such as centroids, belongs to what is scored.
+        """
+        if self.looks_ahead:
+            model.train()
+            self.look_ahead(model)
+        logits = model(self.graph) if self._ahead is None else self._ahead.detach()
         return {part: (logits[self.rows[part]], self.labels[self.rows[part]]) for part in ("val", "test")}
+
+    def look_ahead(self, model: ZooModel) -> None:
+        """Computes the next step's logits from the model as it is."""
+        with torch.enable_grad():
+            self._ahead = model(self.graph)
 
 
 class GraphBatches:
@@ -75,12 +80,11 @@ class GraphBatches:
             for part in ("val", "test")
         }
 
-    def train_batches(self) -> Iterator[Batch]:
-        """The training graphs in a new order, drawn from torch's generator."""
+    def train_batches(self, model: ZooModel) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and labels of the training graphs, in a new order, drawn from torch's generator."""
         order = self.train_rows[torch.randperm(len(self.train_rows))]
         for rows in order.split(self.batch_size):
-            batch = dgl.batch([self.graphs[i] for i in rows.tolist()])
-            yield Batch(batch, torch.arange(len(rows), device=rows.device), self.labels[rows])
+            yield model(dgl.batch([self.graphs[i] for i in rows.tolist()])), self.labels[rows]
 
     def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits and labels of validation and test."""

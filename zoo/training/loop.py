@@ -24,7 +24,7 @@ from zoo.environment import environment
 from zoo.errors import RecipeError, ZooError
 from zoo.model import ZooModel
 from zoo.training import transfer
-from zoo.training.loaders import Loader, describe, make_loader
+from zoo.training.loaders import FullGraph, Loader, describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find
 from zoo.training.tasks import METRICS, Task, measure
 
@@ -218,8 +218,11 @@ def _fit(
 ) -> Run:
     """What `fit` does once the folder is its own."""
     groups = _parameter_groups(model, training)
-    optimizer = torch.optim.Adam([{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups])
+    arguments = [{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups]
+    optimizer = torch.optim.Adam(arguments, fused=True)
     state = _read_state(folder, identity, model, optimizer) if folder else _State()
+    if state.epoch > 0 and isinstance(loader, FullGraph) and loader.looks_ahead:
+        loader.look_ahead(model.eval())  # not in training mode, which the last evaluation was in already
     saved = time.perf_counter()
     log = _log(folder, state.epoch)
     bar = tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch")
@@ -283,16 +286,16 @@ def _step(
     """One epoch; the mean loss of its items."""
     _train_mode(model)
     total, count = 0.0, 0
-    for batch in loader.train_batches():
+    for logits, labels in loader.train_batches(model):
         optimizer.zero_grad()
-        loss = task.loss(model(batch.graph)[batch.rows], batch.labels)
+        loss = task.loss(logits, labels)
         loss.backward()
         for group in groups:
             if group["clip_norm"] is not None:
                 torch.nn.utils.clip_grad_norm_(group["params"], group["clip_norm"])
         optimizer.step()
-        total += float(loss.detach()) * len(batch.rows)
-        count += len(batch.rows)
+        total += float(loss.detach()) * len(labels)
+        count += len(labels)
     return total / count
 
 
