@@ -98,17 +98,13 @@ class Rationals(nn.Module):
 
     def forward(self, x: Tensor, cluster: int) -> Tensor:
         """The function of one cluster, of the rows of its nodes."""
-        above = terms(x, self.numerator[cluster], 0).sum(0)
-        below = terms(x, self.denominator[cluster], self.lowest)
+        a, b = (part[cluster].view(-1, 1, 1) for part in (self.numerator, self.denominator))
+        powers = torch.stack([x**k for k in range(max(len(a), self.lowest + len(b)))])
+        above = (a * powers[: len(a)]).sum(0)
+        terms = b * powers[self.lowest : self.lowest + len(b)]
         if self.version == "A":
-            return above / (1 + below.abs().sum(0))
-        return above / ((0.1 if self.version == "C" else 1) + below.sum(0).abs())
-
-
-def terms(x: Tensor, coefficients: Tensor, lowest: int) -> Tensor:
-    """c_k x^k for every coefficient, from the lowest power on, (num_coefficients, *x.shape)."""
-    powers = torch.stack([x ** (lowest + k) for k in range(len(coefficients))])
-    return coefficients.view(-1, 1, 1) * powers
+            return above / (1 + terms.abs().sum(0))
+        return above / ((0.1 if self.version == "C" else 1) + terms.sum(0).abs())
 
 
 class LoopActivation(nn.Module):
