@@ -66,10 +66,10 @@ class TransformerConv(nn.Module):
         scores = (query.index_select(0, receivers) * key.index_select(0, senders)).sum(1) / math.sqrt(query.shape[1])
         largest = scores.new_zeros(len(x)).scatter_reduce(0, receivers, scores.detach(), "amax", include_self=False)
         exponentials = (scores - largest.index_select(0, receivers)).exp()
-        sums = scores.new_zeros(len(x)).index_add(0, receivers, exponentials)
+        sums = sum_at_receivers(edges, exponentials, len(x))
         attention = exponentials / sums.index_select(0, receivers)
         messages = attention.unsqueeze(1) * value.index_select(0, senders)
-        return torch.zeros_like(value).index_add(0, receivers, messages) + self.root(x)
+        return sum_at_receivers(edges, messages, len(x)) + self.root(x)
 
 
 CONVS = {"gcn": GCNConv, "sage": SAGEConv, "transformer": TransformerConv}
@@ -77,14 +77,18 @@ CONVS = {"gcn": GCNConv, "sage": SAGEConv, "transformer": TransformerConv}
 
 def in_degrees(edges: Edges, x: Tensor) -> Tensor:
     """(num_nodes, 1), in the type of x."""
-    ones = x.new_ones(len(edges[1]), 1)
-    return x.new_zeros(len(x), 1).index_add(0, edges[1], ones)
+    return sum_at_receivers(edges, x.new_ones(len(edges[1]), 1), len(x))
 
 
 def sum_of_senders(edges: Edges, x: Tensor) -> Tensor:
     """Σ_j x_j over the edges j → i, (num_nodes, width)."""
-    senders, receivers = edges
-    return torch.zeros_like(x).index_add(0, receivers, x.index_select(0, senders))
+    return sum_at_receivers(edges, x.index_select(0, edges[0]), len(x))
+
+
+def sum_at_receivers(edges: Edges, messages: Tensor, num_nodes: int) -> Tensor:
+    """(num_edges, ...) to (num_nodes, ...)."""
+    index = edges[1].view(-1, *[1] * (messages.dim() - 1)).expand_as(messages)
+    return messages.new_zeros(num_nodes, *messages.shape[1:]).scatter_add(0, index, messages)  # index_add keeps them
 
 
 class Rationals(nn.Module):
