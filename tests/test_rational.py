@@ -158,8 +158,8 @@ def test_blocks_of_rows_give_what_one_pass_gives(version: str, monkeypatch: pyte
 
 
 def test_more_rows_than_a_block_holds() -> None:
-    module, clusters = random_module("A", (5, 4), 2), torch.randint(2, (9000,))
-    x = torch.randn(9000, 16, dtype=torch.float64)
+    module, clusters = random_module("A", (5, 4), 2), torch.randint(2, (17000,))
+    x = torch.randn(17000, 16, dtype=torch.float64)
     assert x.numel() > rational._BLOCK
     result = module(x, clusters)
     for c in range(2):

@@ -37,17 +37,16 @@ class ClusterNorm(nn.Module):
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
         """See the class."""
-        members = x.new_zeros(len(x), self.num_clusters).scatter_(1, clusters.unsqueeze(1), 1)
         if self.running and not self.training:
-            return (x - members @ self.means) * (members @ (self.variances + EPSILON).rsqrt())
-        counts = members.sum(0).unsqueeze(1)
-        averages = members.t() / counts.clamp(min=1)
-        means = averages @ x
-        centred = x - members @ means
-        variances = averages @ centred.square()
+            scale = (self.variances + EPSILON).rsqrt()
+            return (x - self.means.index_select(0, clusters)) * scale.index_select(0, clusters)
+        counts = torch.bincount(clusters, minlength=self.num_clusters).unsqueeze(1)
+        means = _means(x, clusters, counts)
+        centred = x - means.index_select(0, clusters)
+        variances = _means(centred * centred, clusters, counts)
         if self.running:
             self._update(means.detach(), variances.detach(), counts > 0)
-        return centred * (members @ (variances + EPSILON).rsqrt())
+        return centred * (variances + EPSILON).rsqrt().index_select(0, clusters)
 
     def forget(self) -> None:
         """Starts the running averages anew: the clusters are no longer the same."""
@@ -64,6 +63,11 @@ class ClusterNorm(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` shows."""
         return f"{self.num_clusters}, running={self.running}"
+
+
+def _means(x: Tensor, clusters: Tensor, counts: Tensor) -> Tensor:
+    """Of each cluster's rows, (num_clusters, width); 0 for an empty one."""
+    return x.new_zeros(len(counts), x.shape[1]).index_add(0, clusters, x) / counts.clamp(min=1)
 
 
 class RowNorm(nn.Module):

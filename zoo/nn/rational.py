@@ -16,7 +16,7 @@ s = Σ |b_k x^k| ≥ 0), z = x with coefficients b in the others. One forward an
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ _RELU_DENOMINATOR = {
     "C": (23.103140929589287, 0.0004299501319296557, 92.356987965797, 0.000308676388304253, 7.003817416523842),
 }
 _NOISE = 0.1
-_BLOCK = 1 << 17  # elements of x at a time
+_BLOCK = 1 << 18  # elements of x at a time
 
 
 def _base(version: str) -> float:
@@ -96,7 +96,8 @@ def _fit_relu(numerator: np.ndarray, denominator: np.ndarray, version: str) -> t
 
     def error(coefficients: np.ndarray) -> np.ndarray:
         a, b = (torch.from_numpy(part).unsqueeze(0) for part in np.split(coefficients, [len(numerator)]))
-        return (_evaluate(x, a, b, version) - x.relu()).squeeze(1).numpy()
+        result = _evaluate(x, a, b, version, torch.empty_like(x), x.new_empty(2, *x.shape))
+        return (result - x.relu()).squeeze(1).numpy()
 
     start = np.concatenate([numerator, denominator])
     lowest = np.full_like(start, -np.inf)
@@ -132,25 +133,28 @@ def _denominator_coefficients(denominator: Tensor, version: str) -> Tensor:
     return torch.cat([torch.full_like(denominator[:, :1], version == "A"), denominator], dim=1)
 
 
-def _argument(x: Tensor, version: str) -> Tensor:
+def _argument(x: Tensor, version: str, out: Tensor) -> Tensor:
     """The z in which the denominator is a polynomial."""
-    return x.abs() if version == "A" else x
+    return torch.abs(x, out=out) if version == "A" else x
 
 
-def _evaluate(x: Tensor, numerator: Tensor, denominator: Tensor, version: str, out: Tensor | None = None) -> Tensor:
-    """R(x), with one row of coefficients per row of x, or one for all."""
-    q = _polynomial(
-        _argument(x, version), _denominator_coefficients(denominator, version), torch.empty_like(x)
-    )
+def _evaluate(
+    x: Tensor, numerator: Tensor, denominator: Tensor, version: str, out: Tensor, scratch: Tensor
+) -> Tensor:
+    """Writes R(x), with one row of coefficients per row of x, or one for all; overwrites two scratch tensors."""
+    z = _argument(x, version, scratch[0])
+    q = _polynomial(z, _denominator_coefficients(denominator, version), scratch[1])
     if version != "A":
         q.abs_().add_(_base(version))
-    return _polynomial(x, numerator, torch.empty_like(x) if out is None else out).div_(q)
+    return _polynomial(x, numerator, out).div_(q)
 
 
-def _row_blocks(x: Tensor) -> list[slice]:
-    """Blocks of rows whose intermediate results stay in the processor's cache."""
+def _blocks(x: Tensor, num_scratch: int) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of rows, and for each the same scratch memory, which with them stays in the processor's cache."""
     rows = max(1, _BLOCK // x.shape[1])
-    return [slice(start, start + rows) for start in range(0, len(x), rows)]
+    scratch = x.new_empty(num_scratch, min(rows, len(x)), x.shape[1])
+    for start in range(0, len(x), rows):
+        yield slice(start, start + rows), scratch[:, : len(x) - start]
 
 
 class _RationalFunction(torch.autograd.Function):
@@ -159,9 +163,9 @@ class _RationalFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, numerator: Tensor, denominator: Tensor, clusters: Tensor, version: str) -> Tensor:
         result = torch.empty_like(x)
-        for rows in _row_blocks(x):
+        for rows, scratch in _blocks(x, 2):
             own = clusters[rows]
-            _evaluate(x[rows], numerator[own], denominator[own], version, out=result[rows])
+            _evaluate(x[rows], numerator[own], denominator[own], version, result[rows], scratch)
         ctx.save_for_backward(x, result, numerator, denominator, clusters)
         ctx.version = version
         return result
@@ -172,10 +176,10 @@ class _RationalFunction(torch.autograd.Function):
         (grad,) = grads
         x, result, numerator, denominator, clusters = ctx.saved_tensors
         grad_x, grad_a, grad_b = torch.empty_like(x), torch.zeros_like(numerator), torch.zeros_like(denominator)
-        for rows in _row_blocks(x):
+        for rows, scratch in _blocks(x, 4):
             own = clusters[rows]
             of_a, of_b = _gradients(
-                grad[rows], x[rows], result[rows], numerator[own], denominator[own], ctx.version, grad_x[rows]
+                grad[rows], x[rows], result[rows], numerator[own], denominator[own], ctx.version, grad_x[rows], scratch
             )
             grad_a.index_add_(0, own, of_a)
             grad_b.index_add_(0, own, of_b)
@@ -183,21 +187,27 @@ class _RationalFunction(torch.autograd.Function):
 
 
 def _gradients(
-    grad: Tensor, x: Tensor, ratio: Tensor, a: Tensor, b: Tensor, version: str, grad_x: Tensor
+    grad: Tensor,
+    x: Tensor,
+    ratio: Tensor,
+    a: Tensor,
+    b: Tensor,
+    version: str,
+    grad_x: Tensor,
+    scratch: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Writes the gradient of R(x) = `ratio` to x, and returns, per row, those to its coefficients a and b."""
-    z, c = _argument(x, version), _denominator_coefficients(b, version)
-    sign = None
-    q = _polynomial(z, c, torch.empty_like(x))
+    z, c = _argument(x, version, scratch[0]), _denominator_coefficients(b, version)
+    q = _polynomial(z, c, scratch[1])
+    slope = _polynomial(z, _derivative(c), scratch[2])  # dQ/dz, but for the sign
+    sign = torch.sign(x if version == "A" else q, out=scratch[3])  # of dz/dx, or of s
     if version != "A":
-        sign = q.sign()
         q.abs_().add_(_base(version))
-    slope = _polynomial(z, _derivative(c), torch.empty_like(x))  # dQ/dz, but for the sign
-    slope.mul_(x.sign() if sign is None else sign)  # in version A that of dz/dx
+    slope.mul_(sign)
     over_q = torch.div(grad, q, out=q)
     _polynomial(x, _derivative(a), grad_x).addcmul_(slope, ratio, value=-1).mul_(over_q)  # (P' - R Q') / Q
     of_c = torch.mul(over_q, ratio, out=slope)
-    if sign is not None:
+    if version != "A":
         of_c.mul_(sign)
     of_a = _moments(over_q, x, range(a.shape[1]))  # dR/da_j = x^j / Q
     first = 0 if version == "C" else 1
