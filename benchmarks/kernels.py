@@ -4,8 +4,9 @@
 
 Prints pairs: the plain way, ours, and the ratio of their medians, timed in turn in one run.
 
-- A weighted SpMM against an unweighted one with nodes scaled before and after: why `zoo.ops` normalises by scaling.
-- The first layer's product with bag-of-words features, dense against CSR, forward and backward.
+- Sums over neighbours, without and with edge weights, and attention (dot products, softmax, weighted sum), forward and
+  backward: DGL's kernels against those of `zoo.ops`.
+- The first layer's product with bag-of-words features, dense against sparse, forward and backward.
 - One rational activation, forward and backward: the printed formula under autograd against `zoo.nn.rational`.
 """
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo import ops
+from zoo._dgl import dgl
 from zoo.datasets import from_arrays
 from zoo.nn.rational import Rational
 from zoo.nn.sparse_linear import Linear, compress
@@ -53,18 +55,32 @@ def main(repeats: int) -> None:
     feat = (torch.rand(NODES, WORDS, generator=generator) < DENSITY).float()
     graph = from_arrays(torch.randint(NODES, (2, EDGES), generator=generator), feat)
     hidden = torch.randn(NODES, WIDTH, generator=generator, requires_grad=True)
-    scale = ops.degree_scale(graph, hidden)
-    src, dst = graph.edges()
-    weight = scale[src] * scale[dst]
+    heads = hidden.unsqueeze(1)  # one head
+    weight = torch.rand(graph.num_edges(), 1, 1, generator=generator, requires_grad=True)
     print(f"{'':46s} {'plain':>12s} {'ours':>12s}   ratio")
 
-    def weighted() -> None:
-        ops.propagate(graph, hidden, weight).sum().backward()
+    pair(
+        "sum over neighbours, forward and backward",
+        lambda: dgl.ops.copy_u_sum(graph, hidden).sum().backward(),
+        lambda: ops.propagate(graph, hidden).sum().backward(),
+        repeats,
+    )
+    pair(
+        "weighted sum over neighbours, both ways",
+        lambda: dgl.ops.u_mul_e_sum(graph, heads, weight).sum().backward(retain_graph=True),
+        lambda: ops.propagate(graph, heads, weight.flatten()).sum().backward(retain_graph=True),
+        repeats,
+    )
 
-    def scaled() -> None:
-        ops.propagate_gcn(graph, hidden).sum().backward()
+    def dgl_attention() -> None:
+        attention = dgl.ops.edge_softmax(graph, dgl.ops.u_dot_v(graph, heads, heads))
+        dgl.ops.u_mul_e_sum(graph, heads, attention).sum().backward(retain_graph=True)
 
-    pair("normalised SpMM, forward and backward", weighted, scaled, repeats)
+    def attention() -> None:
+        attention = ops.edge_softmax(graph, ops.edge_dot(graph, heads, heads))
+        ops.propagate(graph, heads, attention).sum().backward(retain_graph=True)
+
+    pair("attention, forward and backward", dgl_attention, attention, repeats)
 
     linear = Linear(WORDS, WIDTH)
     sparse = compress(feat)

@@ -24,6 +24,7 @@ from zoo._dgl import dgl
 from zoo._files import locked, resource
 from zoo.datasets import GraphDataset
 from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
+from zoo.models.cna import CNA
 from zoo.training import loop, tasks
 from zoo.training.loaders import describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find, find_settings, merge, parse
@@ -157,6 +158,27 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) 
     assert_same_bits(tensors(resumed), tensors(whole))
     assert (resumed.val, resumed.test, resumed.epoch) == (whole.val, whole.test, whole.epoch)
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(1, 61))
+
+
+@pytest.mark.parametrize("epochs", [1, 20, 21])  # the centroids are fitted anew in the 21st training call
+def test_the_pass_that_an_evaluation_shares_with_the_next_step_scores_what_is_kept(epochs: int) -> None:
+    recipe = find("cna-gcn-digits")
+    training = dataclasses.replace(recipe.training, epochs=epochs)
+    recipe = dataclasses.replace(recipe, training=training, protocol=Protocol(metric="accuracy", select="last"))
+    passes: list[bool] = []
+    encode = CNA.encode
+
+    def counting(self: CNA, *arguments: Any) -> Tensor:
+        passes.append(self.training)
+        return encode(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CNA, "encode", counting)
+        run = zoo.train(recipe, 0)
+    assert passes == [True] * (epochs + 1)
+    graph = run.model.prepare(zoo.datasets.load("digits", split=recipe.data.split, seed=0))
+    logits, rows = run.model(graph), graph.ndata["test_mask"]
+    assert run.test == tasks.measure("accuracy", logits[rows], graph.ndata["label"][rows])
 
 
 def scores_of(folder: Path) -> list[dict[str, float]]:
