@@ -6,7 +6,7 @@ Both train by the same recipe, in turn, each turn in a process of its own. An ep
 graph and the scores on validation and test. Ours runs in the zoo's own loop, the plain formulation in a plain one,
 which takes one pass for both scores. A data set that is not at hand is replaced by a random graph of its sizes. Arxiv
 always is one, of 169,343 nodes and 1,166,243 edges; it has one turn each whatever `--repeats` says, and needs minutes
-and some 15 GB. Printed are medians over the turns:
+and 17 GB. Printed are medians over the turns:
 
 - an epoch in which no centroids are fitted (the median of several), one fit (with the assignment that every call does),
   and an epoch with as many fits as fall due in one on average;
