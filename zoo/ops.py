@@ -186,13 +186,16 @@ def propagate_mean(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
 
 
 def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
-    """D^(-1/2) A D^(-1/2) X, with D the in-degrees at both ends (Kipf & Welling 2017, eq. 2).
+    """D^(-1/2) A D^(-1/2) X, with D the in-degrees at both ends (Kipf & Welling 2017, eq. 2); X: (num_nodes, width).
 
     Out-degrees would do as well on a directed graph; in-degrees are what the authors' PyG convolutions use.
     """
-    scale = degree_scale(graph, feat)
-    feat = feat * scale  # in the place of the unscaled ones, which are needed no more
-    return propagate(graph, feat).mul_(scale)
+
+    def weights() -> Tensor:
+        links, scale = _in_links(graph, 1, feat.device), degree_scale(graph, feat).squeeze(1)
+        return scale[links.owners] * scale[links.ends]
+
+    return propagate(graph, feat, per_graph(graph, ("gcn_weights", feat.dtype, feat.device), weights))
 
 
 class _EdgeSoftmax(torch.autograd.Function):

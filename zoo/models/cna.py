@@ -121,7 +121,8 @@ class ClusterNormalizeActivate(nn.Module):
         if self.training:
             if self._refit_due(x) and torch.isfinite(x).all():  # else training diverges, as the loss will tell
                 self.centroids.copy_(kmeans(x, self.num_clusters, distance=self.distance))
-                self.spread.copy_(self._spread(x))
+                if self.refit_threshold is not None:
+                    self.spread.copy_(self._spread(x))
                 if isinstance(self.norm, ClusterNorm):
                     self.norm.forget()
             self.calls += 1

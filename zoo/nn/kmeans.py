@@ -75,7 +75,7 @@ def kmeans(
     if distance == "cosine":
         points = torch.nn.functional.normalize(points, dim=1)
     centroids = points[_plus_plus(points, num_clusters, generator)]
-    threshold = tol * points.var(0, correction=0).mean()
+    threshold = tol * _mean_variance(points)
     for _ in range(max_iter):
         nearest = assign(points, centroids, distance)
         counts = torch.bincount(nearest, minlength=num_clusters).unsqueeze(1)
@@ -86,6 +86,13 @@ def kmeans(
         if shift <= threshold:
             break
     return centroids
+
+
+def _mean_variance(points: Tensor) -> Tensor:
+    """Of the features: their mean square less their squared mean. `Tensor.var` takes ten times as long."""
+    points = points - points[0]  # far from the origin, the squares below would cancel in float32
+    mean = points.mean(0)
+    return (_squares(points).mean() - mean @ mean) / len(mean)
 
 
 def _plus_plus(points: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:

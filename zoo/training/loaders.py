@@ -38,7 +38,7 @@ class FullGraph:
     def train_batches(self, model: ZooModel) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits and labels of the training nodes, once."""
         logits, self._ahead = model(self.graph) if self._ahead is None else self._ahead, None
-        yield logits[self.rows["train"]], self.labels[self.rows["train"]]
+        yield self._select(logits, "train")
 
     def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits and labels of validation and test, from one forward pass.
@@ -50,7 +50,11 @@ class FullGraph:
             model.train()
             self.look_ahead(model)
         logits = model(self.graph) if self._ahead is None else self._ahead.detach()
-        return {part: (logits[self.rows[part]], self.labels[self.rows[part]]) for part in ("val", "test")}
+        return {part: self._select(logits, part) for part in ("val", "test")}
+
+    def _select(self, logits: Tensor, part: str) -> tuple[Tensor, Tensor]:
+        rows = self.rows[part]
+        return logits.index_select(0, rows), self.labels[rows]
 
     def look_ahead(self, model: ZooModel) -> None:
         """Computes the next step's logits from the model as it is."""
