@@ -12,6 +12,7 @@ from torch.autograd import gradcheck
 
 from zoo import ops
 from zoo._dgl import dgl
+from zoo.errors import GraphError
 
 Edges = list[tuple[int, int]]
 
@@ -237,3 +238,32 @@ def test_a_graph_met_in_inference_mode_can_be_trained_on(function: Callable[[Any
     function(graph, x).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [[1], [1]]
+
+
+EDGES = ([0, 0, 1, 3], [1, 2, 0, 3])
+OFFSETS, ENDS, NO_NUMBERS = torch.tensor([0, 2, 3, 3, 4]), torch.tensor([1, 2, 0, 3]), torch.empty(0, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("graph", "sources", "targets"),
+    [
+        (dgl.graph(("csr", (OFFSETS, ENDS, NO_NUMBERS))), *EDGES),
+        (dgl.graph(("csc", (OFFSETS, ENDS, NO_NUMBERS))), *reversed(EDGES)),
+        *((dgl.graph(EDGES).formats(kind), *EDGES) for kind in ("coo", "csr", "csc")),
+    ],
+    ids=["csr", "csc", "only-coo", "only-csr", "only-csc"],
+)
+def test_however_a_graph_is_kept_its_sums_and_gradients_are_the_same(
+    graph: Any, sources: list[int], targets: list[int]
+) -> None:
+    adjacency = torch.zeros(4, 4, dtype=torch.float64)
+    adjacency[targets, sources] = 1
+    x, heads = rand(4, 2).requires_grad_(), rand(4, 2, 3).requires_grad_()
+    torch.testing.assert_close(ops.propagate(graph, x), adjacency @ x, rtol=0, atol=1e-12)
+    assert gradcheck(lambda x: ops.propagate(graph, x), (x,))
+    assert gradcheck(lambda x: ops.propagate(graph, x, ops.edge_softmax(graph, ops.edge_dot(graph, x, x))), (heads,))
+
+
+def test_features_of_other_nodes_are_refused(graph: Any) -> None:
+    with pytest.raises(GraphError, match=r"feat has \d+ rows, the graph has \d+ nodes"):
+        ops.propagate(graph, rand(graph.num_nodes() + 1, 2))

@@ -131,10 +131,19 @@ def lines_in(path: Path) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
 
+SHARED = "num_layers = 4\nshare_activation = true"  # its centroids are refitted in the middle of passes
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layers", ["num_layers = 2", SHARED], ids=["own", "shared"])
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, layers: str) -> None:
     text = (resource("recipes") / "cna" / "cna-gcn-digits.toml").read_text()
-    for old, new in [('"cna-gcn-digits"', '"mine"'), ("epochs = 150", "epochs = 60"), ("hidden = 64", "hidden = 8")]:
+    for old, new in [
+        ('"cna-gcn-digits"', '"mine"'),
+        ("epochs = 150", "epochs = 60"),
+        ("hidden = 64", "hidden = 8"),
+        ("num_layers = 2", layers),
+    ]:
         assert old in text
         text = text.replace(old, new)
     (tmp_path / "mine.toml").write_text(text)
@@ -160,25 +169,54 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) 
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(1, 61))
 
 
-@pytest.mark.parametrize("epochs", [1, 20, 21])  # the centroids are fitted anew in the 21st training call
-def test_the_pass_that_an_evaluation_shares_with_the_next_step_scores_what_is_kept(epochs: int) -> None:
+@pytest.mark.parametrize(
+    ("options", "epochs", "passes"),
+    [
+        ({}, 1, 2),
+        ({}, 20, 21),  # the centroids are fitted anew in the 21st training call, which is that of the last evaluation
+        ({"num_layers": 4, "share_activation": True}, 6, 12),
+        ({"version": "D"}, 3, 6),
+    ],
+)
+def test_a_pass_may_serve_an_evaluation_and_the_next_step_but_scores_what_is_kept(
+    options: dict[str, Any], epochs: int, passes: int, tmp_path: Path
+) -> None:
     recipe = find("cna-gcn-digits")
-    training = dataclasses.replace(recipe.training, epochs=epochs)
-    recipe = dataclasses.replace(recipe, training=training, protocol=Protocol(metric="accuracy", select="last"))
-    passes: list[bool] = []
+    recipe = dataclasses.replace(
+        recipe,
+        model=recipe.model | options,
+        training=dataclasses.replace(recipe.training, epochs=epochs),
+        protocol=Protocol(metric="accuracy", select="last"),
+    )
+    made: list[None] = []
     encode = CNA.encode
 
     def counting(self: CNA, *arguments: Any) -> Tensor:
-        passes.append(self.training)
+        made.append(None)
         return encode(self, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CNA, "encode", counting)
-        run = zoo.train(recipe, 0)
-    assert passes == [True] * (epochs + 1)
-    graph = run.model.prepare(zoo.datasets.load("digits", split=recipe.data.split, seed=0))
-    logits, rows = run.model(graph), graph.ndata["test_mask"]
-    assert run.test == tasks.measure("accuracy", logits[rows], graph.ndata["label"][rows])
+        run = zoo.train(recipe, 0, tmp_path)
+    assert len(made) == passes
+    with loop.seeded(0):
+        graph = run.model.prepare(zoo.datasets.load("digits", split=recipe.data.split, seed=0))
+        rows = graph.ndata["val_mask"]
+        loss = torch.nn.functional.cross_entropy(run.model(graph)[rows], graph.ndata["label"][rows])
+    assert float(loss) == scores_of(tmp_path)[-1]["val_loss"]
+
+
+def test_a_loader_serves_one_training_after_another() -> None:
+    recipe = find("cna-gcn-digits")
+    data = zoo.datasets.load("digits", split=recipe.data.split, seed=0)
+    task, in_feats, num_classes = describe(data)
+    training, runs = dataclasses.replace(recipe.training, epochs=2), []
+    loader = make_loader(data, models.create("cna", {"in_feats": in_feats, "num_classes": num_classes}), None)
+    for _ in range(2):
+        with loop.seeded(0):
+            model = models.create("cna", {"in_feats": in_feats, "num_classes": num_classes, **recipe.model})
+            runs.append(loop.fit(model, loader, task, training, recipe.protocol))
+    assert_same_bits(tensors(runs[0]), tensors(runs[1]))
 
 
 def scores_of(folder: Path) -> list[dict[str, float]]:

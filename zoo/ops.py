@@ -28,6 +28,7 @@ from torch.nn.functional import embedding_bag
 
 from zoo._cache import per_graph
 from zoo._dgl import dgl
+from zoo.errors import GraphError
 
 __all__ = [
     "BLOCK_SIZE",
@@ -45,7 +46,7 @@ __all__ = [
     "reverse",
 ]
 
-BLOCK_SIZE = 1 << 18  # edges; with eight heads some 8 MB for each value per edge
+BLOCK_SIZE = 1 << 18  # edges; with eight heads some 8 MB for each value of an edge, and 16 for each index
 
 _block_size: ContextVar[int | None] = ContextVar("block_size", default=None)
 
@@ -74,35 +75,67 @@ class _Links(NamedTuple):
     """Which rows are linked by edges, where row i · heads + h stands for head h of node i."""
 
     offsets: Tensor  # (num_nodes · heads + 1,): where each row's links begin
-    owners: Tensor  # (num_edges · heads,): the row that a link belongs to
-    ends: Tensor  # (num_edges · heads,): the row at its other end
+    ends: Tensor  # (num_edges · heads,): the row at the other end of a link
 
 
 def _in_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
     """From receivers to senders, in the order of the values of edges."""
 
     def compute() -> _Links:
-        offsets, senders, _ = (part.to(device).long() for part in graph.adj_tensors("csc"))
+        offsets, senders, _ = _adjacency(graph, "csc", device)
+        if heads == 1:
+            return _Links(offsets, senders)
         offsets, owners, edge = _for_each_head(offsets, heads)
-        return _Links(offsets, owners, senders[edge] * heads + owners % heads)
+        return _Links(offsets, senders[edge] * heads + owners % heads)
 
     return per_graph(graph, ("in_links", heads, device), compute)
 
 
-def _out_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> tuple[_Links, Tensor]:
-    """From senders to receivers, and where each of these links stands among the values of edges."""
+def _receivers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
+    """The receiving row of each value of an edge, (num_edges · heads,)."""
 
-    def compute() -> tuple[_Links, Tensor]:
-        first, _, numbers = (part.to(device).long() for part in graph.adj_tensors("csc"))
-        offsets, receivers, edges = (part.to(device).long() for part in graph.adj_tensors("csr"))
-        places = torch.argsort(numbers)[edges] if len(numbers) else edges  # no numbers: they count up
+    def compute() -> Tensor:
+        return torch.repeat_interleave(_in_links(graph, heads, device).offsets.diff())
+
+    return per_graph(graph, ("receivers", heads, device), compute)
+
+
+def _out_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
+    """From senders to receivers."""
+
+    def compute() -> _Links:
+        offsets, receivers, _ = _adjacency(graph, "csr", device)
+        if heads == 1:
+            return _Links(offsets, receivers)
         offsets, owners, edge = _for_each_head(offsets, heads)
-        head, receiver, place = owners % heads, receivers[edge], places[edge]
-        earlier = first[receiver] * heads + head * first.diff()[receiver]  # values of other receivers and other heads
-        links = _Links(offsets, owners, receiver * heads + head)
-        return links, earlier + place - first[receiver]
+        return _Links(offsets, receivers[edge] * heads + owners % heads)
 
     return per_graph(graph, ("out_links", heads, device), compute)
+
+
+def _out_order(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
+    """Where each of the out-links stands among the values of edges, (num_edges · heads,)."""
+
+    def compute() -> Tensor:
+        first, _, by_receiver = _adjacency(graph, "csc", device)
+        offsets, receivers, by_sender = _adjacency(graph, "csr", device)
+        place = torch.argsort(by_receiver)[by_sender]
+        if heads == 1:
+            return place
+        _, owners, edge = _for_each_head(offsets, heads)
+        start, degree = first[receivers[edge]], first.diff()[receivers[edge]]
+        # Before it are the values of earlier receivers, of earlier heads, and of earlier edges.
+        return start * heads + owners % heads * degree + place[edge] - start
+
+    return per_graph(graph, ("out_order", heads, device), compute)
+
+
+def _adjacency(graph: "dgl.DGLGraph", kind: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets, nodes at the other end, and numbers of the edges: `"csc"` by receivers, `"csr"` by senders."""
+    if not any(kind in kinds for kinds in graph.formats().values()):  # the graph was restricted to others
+        graph = graph.formats([kind])
+    offsets, ends, numbers = (part.to(device).long() for part in graph.adj_tensors(kind))
+    return offsets, ends, numbers if len(numbers) else torch.arange(len(ends), device=device)  # none: they count up
 
 
 def _for_each_head(offsets: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,8 +183,9 @@ class _Propagate(torch.autograd.Function):
         weight, rows = ctx.saved_tensors
         grad_rows = grad_weight = None
         if ctx.needs_input_grad[1]:
-            links, order = _out_links(ctx.graph, ctx.heads, grad.device)
-            grad_rows = _sums(links, grad, None if weight is None else weight[order])
+            if weight is not None:
+                weight = weight[_out_order(ctx.graph, ctx.heads, grad.device)]
+            grad_rows = _sums(_out_links(ctx.graph, ctx.heads, grad.device), grad, weight)
         if ctx.needs_input_grad[2]:
             grad_weight = _dots(_in_links(ctx.graph, ctx.heads, grad.device), grad, rows)
         return None, grad_rows, grad_weight, None
@@ -162,12 +196,14 @@ def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None)
 
     Args:
         graph: Homogeneous graph.
-        feat: (num_nodes, ...), with several heads (num_nodes, heads, ...).
+        feat: (num_nodes, ...), with weights of several heads (num_nodes, heads, ...).
         weight: Values of edges, (num_edges · heads,), see the module. Default: 1 on every edge.
 
     Returns:
         As `feat`.
     """
+    if len(feat) != graph.num_src_nodes():
+        raise GraphError(f"feat has {len(feat)} rows, the graph has {graph.num_src_nodes()} nodes")
     heads = 1 if weight is None else _heads(graph, weight)
     if feat.dim() == 2 and heads == 1:  # what follows would return a view, which autograd copies when it is written to
         return _Propagate.apply(graph, feat, weight, 1)
@@ -192,35 +228,36 @@ def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     """
 
     def weights() -> Tensor:
-        links, scale = _in_links(graph, 1, feat.device), degree_scale(graph, feat).squeeze(1)
-        return scale[links.owners] * scale[links.ends]
+        scale = degree_scale(graph, feat).squeeze(1)
+        return scale[_receivers(graph, 1, feat.device)] * scale[_in_links(graph, 1, feat.device).ends]
 
     return propagate(graph, feat, per_graph(graph, ("gcn_weights", feat.dtype, feat.device), weights))
 
 
 class _EdgeSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, links: _Links, scores: Tensor) -> Tensor:
-        largest = torch.segment_reduce(scores, "max", offsets=links.offsets)
-        exponentials = torch.exp(scores - largest[links.owners])
-        totals = torch.segment_reduce(exponentials, "sum", offsets=links.offsets)
-        result = exponentials.div_(totals[links.owners])
-        ctx.links = links
-        ctx.save_for_backward(result)
+    def forward(ctx: Any, offsets: Tensor, receivers: Tensor, scores: Tensor) -> Tensor:
+        largest = torch.segment_reduce(scores, "max", offsets=offsets)
+        exponentials = torch.exp(scores - largest[receivers])
+        totals = torch.segment_reduce(exponentials, "sum", offsets=offsets)
+        result = exponentials.div_(totals[receivers])
+        ctx.save_for_backward(offsets, receivers, result)
         return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
-        (result,) = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
+        offsets, receivers, result = ctx.saved_tensors
         weighted = result * grads[0]
-        totals = torch.segment_reduce(weighted, "sum", offsets=ctx.links.offsets)
-        return None, weighted.addcmul_(result, totals[ctx.links.owners], value=-1)
+        totals = torch.segment_reduce(weighted, "sum", offsets=offsets)
+        return None, None, weighted.addcmul_(result, totals[receivers], value=-1)
 
 
 def edge_softmax(graph: "dgl.DGLGraph", scores: Tensor) -> Tensor:
     """Softmax over the in-edges of each node, head by head, of values of edges, (num_edges · heads,)."""
-    return _EdgeSoftmax.apply(_in_links(graph, _heads(graph, scores), scores.device), scores)
+    heads = _heads(graph, scores)
+    offsets, receivers = _in_links(graph, heads, scores.device).offsets, _receivers(graph, heads, scores.device)
+    return _EdgeSoftmax.apply(offsets, receivers, scores)
 
 
 class _EdgeDot(torch.autograd.Function):
@@ -235,9 +272,8 @@ class _EdgeDot(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
         (grad,) = grads
         src, dst = ctx.saved_tensors
-        links, order = _out_links(ctx.graph, ctx.heads, grad.device)
-        grad_dst = _sums(_in_links(ctx.graph, ctx.heads, grad.device), src, grad)
-        return None, _sums(links, dst, grad[order]), grad_dst, None
+        place = ctx.graph, ctx.heads, grad.device
+        return None, _sums(_out_links(*place), dst, grad[_out_order(*place)]), _sums(_in_links(*place), src, grad), None
 
 
 def edge_dot(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
@@ -249,17 +285,15 @@ class _EdgeAdd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, graph: "dgl.DGLGraph", src: Tensor, dst: Tensor, heads: int) -> Tensor:
         ctx.graph, ctx.heads = graph, heads
-        links = _in_links(graph, heads, src.device)
-        return src[links.ends].add_(dst[links.owners])
+        return src[_in_links(graph, heads, src.device).ends].add_(dst[_receivers(graph, heads, src.device)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
         (grad,) = grads
-        links, order = _out_links(ctx.graph, ctx.heads, grad.device)
-        grad_src = torch.segment_reduce(grad[order], "sum", offsets=links.offsets)
-        in_links = _in_links(ctx.graph, ctx.heads, grad.device)
-        return None, grad_src, torch.segment_reduce(grad, "sum", offsets=in_links.offsets), None
+        place = ctx.graph, ctx.heads, grad.device
+        grad_src = torch.segment_reduce(grad[_out_order(*place)], "sum", offsets=_out_links(*place).offsets)
+        return None, grad_src, torch.segment_reduce(grad, "sum", offsets=_in_links(*place).offsets), None
 
 
 def edge_add(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:

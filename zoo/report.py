@@ -233,7 +233,7 @@ def _cell_list(table: Table, results: list[CellResult]) -> str:
 
 def summaries(table: Table, rows: list[Row]) -> list[CellResult]:
     """A result per cell of a table, in its order, from what has been run."""
-    return [summarise(cell, rows, table.not_run, table.baseline_of(cell)) for cell in table.cells]
+    return [summarise(cell, rows, baseline=table.baseline_of(cell)) for cell in table.cells]
 
 
 def _validation(result: CellResult) -> str:

@@ -55,11 +55,12 @@ SEEDS_ASSUMED = 10  # where a paper prints a deviation but not its number of run
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: a recipe at a place."""
+    """One cell of a table: a recipe at a place, and why it has no runs, should it have none."""
 
     row: str
     column: str
     recipe: Recipe
+    not_run: str = "no run yet"
 
     @property
     def name(self) -> str:
@@ -81,7 +82,6 @@ class Table:
         title: What it shows.
         cells: Row by row.
         baseline: The row that the others are compared with, seed by seed. Default: none.
-        not_run: Why cells without runs have none.
         layers: One of `MEASURES`, of every hidden layer of each run's model. Default: none is measured.
         panel: Which words of a row's name, counted from 1, name the part of the plot in which it is a line, named by
             the other words. Default: all rows are in one.
@@ -91,7 +91,6 @@ class Table:
     title: str
     cells: tuple[Cell, ...]
     baseline: str | None = None
-    not_run: str = "no run yet"
     layers: str | None = None
     panel: tuple[int, ...] = ()
 
@@ -250,8 +249,8 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. `Table` explains `baseline`, `not_run`, `layers` and `panel`, which
-    it may have.
+    `[cell."ROW/COLUMN"]`, the later ones winning. `not_run`, for all or some cells, says why they have no runs.
+    `Table` explains `baseline`, `layers` and `panel`, which it may have.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -296,14 +295,15 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
               (("row", row), ("column", column), ("cell", f"{row}/{column}")))
         )
         base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
+        not_run = overrides.pop("not_run", settings.get("not_run", Cell.not_run))
         merged = recipes.merge(recipes.find_settings(base), overrides)
-        return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"))
+        return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"), not_run)
 
     cells = tuple(make_cell(row, column) for row in rows for column in columns)
     for cell in cells:
         if "layers" in settings and info(cell.recipe.data.name).task.startswith("graph-"):
             raise RecipeError(f"{path}: {cell.name}: layers are measured on one graph, which its data is not")
-    options = {key: settings[key] for key in ("baseline", "not_run", "layers") if key in settings}
+    options = {key: settings[key] for key in ("baseline", "layers") if key in settings}
     return Table(path.stem, settings["title"], cells, **options, panel=tuple(settings.get("panel", ())))
 
 
@@ -438,7 +438,7 @@ def reproduce(
                     )
             bar.update()
     summaries = [
-        summarise(cell, rows, absent.get(cell.name, table.not_run), table.baseline_of(cell)) for cell in chosen
+        summarise(cell, rows, absent.get(cell.name), table.baseline_of(cell)) for cell in chosen
     ]
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
@@ -507,10 +507,9 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
     folder = run_folder(runs, training.recipe, training.seed)
     try:
         run = train(training.recipe, training.seed, folder)
-        values = _measure_layers(run, training) if training.measure else ""
     except ZooError as error:
         return [_Outcome(cell, error=error) for cell in training.cells]
-    return [_outcome(cell, training, run, values, folder) for cell in training.cells]
+    return [_outcome(cell, training, run, folder) for cell in training.cells]
 
 
 def _measure_layers(run: "Run", training: _Training) -> str:
@@ -525,17 +524,23 @@ def _measure_layers(run: "Run", training: _Training) -> str:
         return " ".join(f"{value:.6g}" for value in analysis.per_layer(run.model, graph, metric))
 
 
-def _outcome(cell: Cell, training: _Training, run: "Run", values: str, folder: Path) -> _Outcome:
+def _outcome(cell: Cell, training: _Training, run: "Run", folder: Path) -> _Outcome:
+    row = None
     try:
         row = _row(cell, training.seed, run, folder)
-    except ZooError as error:
-        return _Outcome(cell, error=error)
-    if training.measure is None or cell.from_log:
-        return _Outcome(cell, row)
-    layers = LayerRow(
+        layers = None if cell.from_log else _layer_row(row, training, run)
+    except ZooError as error:  # a run whose layers cannot be measured is a run all the same
+        return _Outcome(cell, row, error=error)
+    return _Outcome(cell, row, layers)
+
+
+def _layer_row(row: Row, training: _Training, run: "Run") -> LayerRow | None:
+    if training.measure is None:
+        return None
+    values = _measure_layers(run, training)
+    return LayerRow(
         cell=row.cell, recipe=row.recipe, digest=row.digest, seed=row.seed, measure=training.measure, values=values
     )
-    return _Outcome(cell, row, layers)
 
 
 def _row(cell: Cell, seed: int, run: "Run", folder: Path) -> Row:
@@ -559,12 +564,12 @@ def _row(cell: Cell, seed: int, run: "Run", folder: Path) -> Row:
 
 
 def summarise(
-    cell: Cell, rows: Sequence[Row], reason: str = "no run yet", baseline: Cell | None = None
+    cell: Cell, rows: Sequence[Row], reason: str | None = None, baseline: Cell | None = None
 ) -> CellResult:
     """Mean, deviation, verdict and difference from the baseline of a cell's runs among all of a table's."""
     own = _runs_of(cell, rows)
     if not own:
-        return CellResult(cell, own, None, None, "not run", reason)
+        return CellResult(cell, own, None, None, "not run", reason or cell.not_run)
     scores = [row.test for row in own]
     mean = statistics.fmean(scores)
     std = statistics.stdev(scores) if len(scores) > 1 else None

@@ -229,8 +229,12 @@ class CNA(ZooModel):
 
     @property
     def same_in_training(self) -> bool:
-        """See `ZooModel`; version D draws noise in training."""
-        return self.version != "D"
+        """See `ZooModel`; version D draws noise in training.
+
+        A module that serves several layers may refit its centroids in the middle of a pass: the first layers have then
+        seen others than eval mode will.
+        """
+        return self.version != "D" and len(self.activations) == len(self.convs)
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each convolution's output after its Cluster-Normalize-Activate."""

@@ -151,7 +151,7 @@ def _evaluate(
 
 def _blocks(x: Tensor, num_scratch: int) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of rows, and for each the same scratch memory, which with them stays in the processor's cache."""
-    rows = max(1, _BLOCK // x.shape[1])
+    rows = max(1, _BLOCK // max(1, x.shape[1]))
     scratch = x.new_empty(num_scratch, min(rows, len(x)), x.shape[1])
     for start in range(0, len(x), rows):
         yield slice(start, start + rows), scratch[:, : len(x) - start]

@@ -31,9 +31,19 @@ class FullGraph:
         self.graph = model.prepare(graph)
         self.labels = _plain(self.graph.ndata["label"])
         self.rows = {part: self.graph.ndata[f"{part}_mask"].nonzero().squeeze(1) for part in PARTS}
-
-        self.looks_ahead = model.same_in_training and all(parameter.requires_grad for parameter in model.parameters())
+        self._shares_passes = False
         self._ahead: Tensor | None = None
+
+    def begin(self, model: ZooModel, resumed: bool) -> None:
+        """Called before a training.
+
+        Where that goes on from a state, the next step's logits come from the model as it is: the pass in training mode
+        was made before the state was written.
+        """
+        all_trained = all(parameter.requires_grad for parameter in model.parameters())
+        self._shares_passes, self._ahead = model.same_in_training and all_trained, None
+        if self._shares_passes and resumed:
+            self._ahead = model.eval()(self.graph)
 
     def train_batches(self, model: ZooModel) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits and labels of the training nodes, once."""
@@ -46,20 +56,15 @@ class FullGraph:
         The pass is the next training step's too where a model computes the same in both modes, and no part of it is
         frozen. It then runs in training mode: what that changes, such as centroids, belongs to what is scored.
         """
-        if self.looks_ahead:
-            model.train()
-            self.look_ahead(model)
+        if self._shares_passes:
+            with torch.enable_grad():
+                self._ahead = model.train()(self.graph)
         logits = model(self.graph) if self._ahead is None else self._ahead.detach()
         return {part: self._select(logits, part) for part in ("val", "test")}
 
     def _select(self, logits: Tensor, part: str) -> tuple[Tensor, Tensor]:
         rows = self.rows[part]
         return logits.index_select(0, rows), self.labels[rows]
-
-    def look_ahead(self, model: ZooModel) -> None:
-        """Computes the next step's logits from the model as it is."""
-        with torch.enable_grad():
-            self._ahead = model(self.graph)
 
 
 class GraphBatches:

@@ -221,8 +221,8 @@ def _fit(
     arguments = [{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups]
     optimizer = torch.optim.Adam(arguments, fused=True)
     state = _read_state(folder, identity, model, optimizer) if folder else _State()
-    if state.epoch > 0 and isinstance(loader, FullGraph) and loader.looks_ahead:
-        loader.look_ahead(model.eval())  # not in training mode, which the last evaluation was in already
+    if isinstance(loader, FullGraph):
+        loader.begin(model, resumed=state.epoch > 0)
     saved = time.perf_counter()
     log = _log(folder, state.epoch)
     bar = tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch")
