@@ -175,6 +175,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, 
         ({}, 1, 2),
         ({}, 20, 21),  # the centroids are fitted anew in the 21st training call, which is that of the last evaluation
         ({"num_layers": 4, "share_activation": True}, 6, 12),
+        ({"num_layers": 4, "share_activation": True, "num_clusters": 1}, 6, 7),
         ({"version": "D"}, 3, 6),
     ],
 )

@@ -199,7 +199,8 @@ class CNA(ZooModel):
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         linear_ends = linear_ends or readout is not None  # the last convolution could not see pooled graphs
-        self.conv, self.hidden, self.linear_ends, self.version = conv, hidden, linear_ends, version
+        self.conv, self.hidden, self.linear_ends = conv, hidden, linear_ends
+        self.num_clusters, self.version = num_clusters, version
         self.encoder = Linear(in_feats, hidden) if linear_ends else None
         num_hidden = self.num_hidden(num_layers, head_apart=linear_ends)
         widths = [hidden if linear_ends else in_feats] + [hidden] * num_hidden
@@ -234,7 +235,8 @@ class CNA(ZooModel):
         A module that serves several layers may refit its centroids in the middle of a pass: the first layers have then
         seen others than eval mode will.
         """
-        return self.version != "D" and len(self.activations) == len(self.convs)
+        fits_in_between = self.num_clusters > 1 and len(self.activations) < len(self.convs)
+        return self.version != "D" and not fits_in_between
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each convolution's output after its Cluster-Normalize-Activate."""
