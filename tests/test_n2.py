@@ -1,0 +1,403 @@
+"""N² against its equations with the n × n_p weights written out, in float64; its ablations, clipping and memory."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm, leaky_relu
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from zoo import models, weights
+from zoo._dgl import dgl
+from zoo.errors import ConfigError, GraphError
+from zoo.models import n2
+from zoo.models.n2 import N2
+
+IN_FEATS, NUM_CLASSES, HIDDEN, WIDTH, NUM_PSEUDO, PIECES = 5, 3, 6, 4, 7, 3
+LIMIT = 1e4
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"form": "paper"},
+    {"form": "paper", "scale": False, "layer_norm": False},
+    {"scale": False},
+    {"layer_norm": False},
+    {"pathways": "attention"},
+    {"pathways": "attention", "form": "paper"},
+    {"pathways": "uniform"},
+    {"adaptation": False},
+    {"adaptation": False, "form": "paper"},
+    {"local_passing": False},
+    {"local_passing": False, "form": "paper"},
+    {"global_passing": False},
+    {"adaptation": False, "global_passing": False},
+    {"message_update": False},
+    {"share_layers": False},
+    {"share_layers": False, "form": "paper"},
+]
+
+
+def make(**options: Any) -> N2:
+    sizes = {"hidden": HIDDEN, "state_width": WIDTH, "num_pseudo_nodes": NUM_PSEUDO, "num_pieces": PIECES}
+    return N2(IN_FEATS, NUM_CLASSES, **{**sizes, **options})
+
+
+def randomised(model: N2, deviation: float = 0.5) -> N2:
+    """In float64 and eval mode, every parameter away from its start; small ones where nothing holds back growth."""
+    model = model.double().eval()
+    if not model.arguments["layer_norm"]:
+        deviation = 0.25
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=deviation)
+    return model
+
+
+class Direct:
+    """The equations for one graph, node by pseudo-node.
+
+    Attributes:
+        clipped: For every row of weights whether it had to be scaled down.
+    """
+
+    def __init__(self, model: N2, adjacency: Tensor) -> None:
+        self.model, self.options, self.adjacency = model, model.arguments, adjacency
+        self.code = self.options["form"] == "code"
+        self.clipped: list[bool] = []
+
+    def clip(self, weight: Tensor) -> Tensor:
+        if not self.options["scale"]:
+            return weight
+        sums = weight.detach().sum(1).abs().tolist()
+        self.clipped += [total > LIMIT for total in sums]
+        factors = [LIMIT / total if total > LIMIT else 1.0 for total in sums]
+        return torch.tensor(factors, dtype=torch.float64).unsqueeze(1) * weight
+
+    def psi(self, proximity: Any, left: list[Tensor], right: list[Tensor]) -> Tensor:
+        """Between the rows of two sides, each a list of one piece or of k."""
+        if not self.code:
+            left, right = self.pieces(proximity, left), self.pieces(proximity, right)
+        left, right = (side * PIECES if len(side) == 1 else side for side in (left, right))
+        return torch.stack([proximity.weight[i] * left[i] @ right[i].t() for i in range(PIECES)]).sum(0)
+
+    def pieces(self, proximity: Any, state: list[Tensor]) -> list[Tensor]:
+        return list(self.nl(proximity.pieces, state[0]).split(WIDTH, 1))
+
+    def weigh(self, pathways: Any, left: list[Tensor], right: list[Tensor], *, mean: bool = False) -> Tensor:
+        """The weights of the right side's rows in a sum at each of the left side's."""
+        kind, num_terms = self.options["pathways"], PIECES * WIDTH
+        rows, columns = len(left[0]), len(right[0])
+        if kind == "uniform":
+            return torch.full((rows, columns), 1 / columns, dtype=torch.float64)
+        scores = self.psi(pathways.proximity, left, right)
+        if kind == "attention":
+            return (scores / num_terms**0.5).softmax(1)
+        if not self.options["scale"]:
+            return scores
+        return self.clip(scores / num_terms) / (columns if mean else 1)
+
+    def nl(self, layer: Any, x: Tensor) -> Tensor:
+        return leaky_relu(x @ layer.linear.weight.t() + layer.linear.bias, 0.01)
+
+    def norm(self, layer: Any, x: Tensor) -> Tensor:
+        return layer_norm(x, x.shape[-1:], layer.weight, layer.bias) if self.options["layer_norm"] else x
+
+    def glob(
+        self, layer: Any, q: Tensor, m: Tensor, r: list[Tensor], extra: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        diffusion, refinement, collection = list(layer.pathways) if self.code else list(layer.pathways) * 3
+        gathered = self.weigh(diffusion, r, [q], mean=True) @ m
+        if extra is not None:
+            gathered = torch.cat([gathered, extra], 1)
+        refined = self.weigh(refinement, r, r) @ gathered
+        moves = self.nl(layer.displacement, refined).split(WIDTH, 1)
+        r = [self.norm(layer.norm, r[i % len(r)] + move) for i, move in enumerate(moves)]
+        value = self.nl(layer.value, refined)
+        return self.weigh(collection, [q], r) @ value, r, value
+
+    def local(self, layer: Any, m: Tensor) -> Tensor:
+        degrees = self.adjacency.sum(1)
+        if not self.code:
+            return (m + self.adjacency @ self.nl(layer.propagate.transform, m)) / (degrees + 1).unsqueeze(1)
+        scale = torch.tensor([d**-0.5 if d > 0 else 0.0 for d in degrees.tolist()], dtype=torch.float64)
+        return scale[:, None] * self.adjacency * scale[None, :] @ m
+
+    def run(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Q after each step, and the pieces of R after the last."""
+        model = self.model
+        q_steps: list[Tensor] = []
+        q, m = self.nl(model.embed, x).split([WIDTH, HIDDEN], 1)
+        r: list[Tensor] = [model.pseudo_states]
+        for i in range(model.num_steps):
+            step: Any = model.steps[i % len(model.steps)]
+            parts, value = [m, q], None
+            if self.options["adaptation"]:
+                inspected, r, value = self.glob(step.adaptation, q, m, r, None)
+                parts = [m, inspected, q]
+            message = torch.cat(parts, 1)
+            if self.options["local_passing"]:
+                message = self.local(step.local_passing, message)
+                q = self.norm(step.local_passing.norm, q + self.nl(step.local_passing.update, message))
+            if self.options["global_passing"]:
+                received, r, _ = self.glob(step.global_passing, q, message, r, value if self.code else None)
+                q = self.norm(step.norm, q + (received if self.code else self.nl(step.update, received)))
+                if self.options["message_update"] and i + 1 < model.num_steps:
+                    update: Any = model.message_updates[i % len(model.message_updates)]
+                    m = self.norm(update.norm, m + (self.nl(update.update, received) if self.code else received))
+            q_steps.append(q)
+        return q_steps, r
+
+    def logits(self, states: Tensor) -> Tensor:
+        head: Any = self.model.head
+        scores = self.psi(head.proximity, [states], [head.states])
+        return self.clip(scores / (PIECES * WIDTH)) if self.options["scale"] else scores
+
+    def node_logits(self, x: Tensor) -> Tensor:
+        return self.logits(self.run(x)[0][-1])
+
+    def graph_logits(self, x: Tensor) -> Tensor:
+        pool: Any = self.model.pool
+        _, r = self.run(x)
+        state = self.nl(pool.combine, torch.cat(r).t()).t()
+        return self.logits(self.norm(pool.norm, state))
+
+
+def features(graph: Any) -> Tensor:
+    return torch.randn(graph.num_nodes(), IN_FEATS, dtype=torch.float64, requires_grad=True)
+
+
+def assert_same_with_gradients(
+    actual: Tensor, expected: Tensor, inputs: list[Tensor], *, tolerance: float = 1e-9
+) -> None:
+    assert expected.isfinite().all()
+    assert expected.detach().abs().max() > 1e-6
+    assert_close(actual, expected, tolerance)
+    upstream = torch.randn_like(expected)
+    ours, theirs = (
+        torch.autograd.grad(value, inputs, upstream, allow_unused=True, materialize_grads=True)
+        for value in (actual, expected)
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert_close(one, other, tolerance)
+
+
+def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> None:
+    """Relative to the largest value."""
+    size = max(1e-6, float(expected.detach().abs().max()))
+    torch.testing.assert_close(actual / size, expected / size, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_logits_and_gradients_of_nodes_are_the_equations(
+    options: dict[str, Any], graph: Any, adjacency: Tensor
+) -> None:
+    model, x = randomised(make(**options)), features(graph)
+    direct = Direct(model, adjacency)
+    assert_same_with_gradients(model(graph, x), direct.node_logits(x), [x, *model.parameters()])
+    for layer, q in zip(model.layers(graph, x), direct.run(x)[0], strict=True):
+        assert_close(layer, q)
+
+
+def random_graph(num_nodes: int) -> tuple[Any, Tensor]:
+    """Directed, with its adjacency matrix."""
+    adjacency = (torch.rand(num_nodes, num_nodes) < 3 / num_nodes).double()
+    target, source = adjacency.nonzero(as_tuple=True)
+    return dgl.graph((source, target), num_nodes=num_nodes), adjacency
+
+
+SIZES = [1, 70, 32, 5, 33]  # less than a block, several, and exactly one
+
+
+@pytest.mark.parametrize(
+    "options", [o for o in OPTIONS if o.get("adaptation", True) or o.get("global_passing", True)], ids=str
+)
+def test_logits_and_gradients_of_graphs_are_the_equations_of_each_alone(options: dict[str, Any]) -> None:
+    graphs, adjacencies = zip(*(random_graph(size) for size in SIZES), strict=True)
+    batch = dgl.batch(graphs)
+    model, x = randomised(make(**options, readout="pseudo-nodes", num_layers=3), 0.3), features(batch)
+    own = zip(adjacencies, x.split(SIZES), strict=True)
+    expected = torch.cat([Direct(model, adjacency).graph_logits(rows) for adjacency, rows in own])
+    assert_same_with_gradients(model(batch, x), expected, [x, *model.parameters()])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_nodes_of_a_batch_get_what_they_get_in_their_own_graph(options: dict[str, Any]) -> None:
+    graphs = [random_graph(size)[0] for size in SIZES]
+    model, batch = randomised(make(**options), 0.3), dgl.batch(graphs)
+    x = features(batch).detach()
+    alone = torch.cat([model(graph, rows) for graph, rows in zip(graphs, x.split(SIZES), strict=True)])
+    assert_close(model(batch, x), alone)
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize("sizes", [[40], [40, 3]], ids=str)
+def test_rows_of_weights_are_scaled_down_where_their_sum_is_too_large(form: str, sizes: list[int]) -> None:
+    graphs, adjacencies = zip(*(random_graph(size) for size in sizes), strict=True)
+    model, x = randomised(make(form=form), 1.0), features(dgl.batch(graphs))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "proximity.weight" in name:
+                parameter.mul_(3e3)
+    direct = [Direct(model, adjacency) for adjacency in adjacencies]
+    expected = torch.cat([one.node_logits(rows) for one, rows in zip(direct, x.split(sizes), strict=True)])
+    for one in direct:
+        assert any(one.clipped) and not all(one.clipped)
+    inputs = [x, *model.parameters()]
+    assert_same_with_gradients(model(dgl.batch(graphs), x), expected, inputs, tolerance=1e-7)  # weights of 10⁴
+
+
+class Made(TorchDispatchMode):
+    """Remembers the shapes of all tensors that are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, Tensor):
+                self.shapes.add(tuple(tensor.shape))
+        return result
+
+
+@pytest.mark.parametrize(("pathways", "expected"), [("proximity", False), ("uniform", False), ("attention", True)])
+@pytest.mark.parametrize("readout", [None, "pseudo-nodes"])
+def test_no_tensor_joins_all_nodes_to_all_pseudo_nodes(pathways: str, expected: bool, readout: str | None) -> None:
+    num_nodes, num_pseudo = 211, 101
+    graph, _ = random_graph(num_nodes)
+    model = make(num_pseudo_nodes=num_pseudo, pathways=pathways, readout=readout)
+    x = features(graph).detach().float()
+    with Made() as made:
+        model(graph, x).sum().backward()
+    assert (max(map(math.prod, made.shapes)) >= num_nodes * num_pseudo) is expected
+
+
+@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+def test_steps_that_are_recomputed_have_the_same_gradients(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, _ = random_graph(40)
+    model, x = randomised(make(**options)).train(), features(graph)
+    found = []
+    for limit in (n2.RECOMPUTE_FROM, 0):
+        monkeypatch.setattr(n2, "RECOMPUTE_FROM", limit)
+        torch.manual_seed(1)  # dropout
+        logits = model(graph, x)
+        found.append([logits, *torch.autograd.grad(logits.square().sum(), [x, *model.parameters()])])
+    assert all(torch.equal(kept, anew) for kept, anew in zip(*found, strict=True))
+
+
+def test_the_names_of_the_nodes_play_no_part_in_the_answer_for_a_graph() -> None:
+    graph, adjacency = random_graph(40)
+    model, x, order = randomised(make(readout="pseudo-nodes")), features(graph), torch.randperm(40)
+    target, source = adjacency[order][:, order].nonzero(as_tuple=True)
+    assert_close(model(dgl.graph((source, target), num_nodes=40), x[order]), model(graph, x))
+
+
+PAIR = {"edges": ([0, 1, 2, 3], [1, 0, 3, 2]), "others": ([0, 1, 2, 3], [1, 0, 2, 3])}  # nodes 2 and 3, joined or not
+
+
+@pytest.mark.parametrize(
+    ("left_out", "edges_count", "strangers_count"),
+    [
+        ([], True, True),
+        (["local_passing"], False, True),
+        (["adaptation"], True, True),
+        (["global_passing"], True, True),
+        (["adaptation", "global_passing"], True, False),
+        (["adaptation", "global_passing", "local_passing"], False, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_what_reaches_a_node(form: str, left_out: list[str], edges_count: bool, strangers_count: bool) -> None:
+    model = randomised(make(form=form, **dict.fromkeys(left_out, False)))
+    joined, apart = (dgl.graph(edges) for edges in PAIR.values())
+    x = features(joined).detach()
+    answer = model(joined, x)
+    assert differs(model(apart, x)[2:], answer[2:]) is edges_count
+    moved = x.clone()
+    moved[2:] += 1
+    assert differs(model(joined, moved)[:2], answer[:2]) is strangers_count
+
+
+def differs(one: Tensor, other: Tensor) -> bool:
+    return float((one - other).detach().abs().max()) > 1e-12 * float(other.detach().abs().max())
+
+
+def test_without_message_update_every_step_reads_the_first_messages() -> None:
+    model = make(num_layers=6, share_layers=False, message_update=False)
+    assert not [name for name in model.state_dict() if name.startswith("message_updates")]
+
+
+@pytest.mark.parametrize(("share_layers", "sets"), [(True, 1), (False, 4)])
+def test_shared_layers_have_the_parameters_of_one(share_layers: bool, sets: int) -> None:
+    def size(**options: Any) -> int:
+        return sum(parameter.numel() for parameter in make(share_layers=share_layers, **options).steps.parameters())
+
+    assert size(num_layers=5) == sets * size(num_layers=2)
+
+
+def test_the_sizes_are_those_of_the_authors_code() -> None:
+    """Which has 548,280 parameters on Amazon Photo, an unused edge-wise layer and time embedding among them."""
+    model = N2(745, 8, num_layers=6, hidden=128, state_width=64, num_pseudo_nodes=256, num_pieces=8)
+    unused = 128 * 128 + 128 + 6 * 128
+    assert sum(parameter.numel() for parameter in model.parameters()) == 548_280 - unused
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_dropout_acts_in_training_only(options: dict[str, Any]) -> None:
+    graph, _ = random_graph(20)
+    model, x = randomised(make(**options)), features(graph)
+    expected = model(graph, x)
+    assert not torch.allclose(model.train()(graph, x), expected)
+    torch.testing.assert_close(model.eval()(graph, x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+def test_saved_and_loaded_a_model_of_graphs_is_the_same(options: dict[str, Any], tmp_path: Path) -> None:
+    batch = dgl.batch([random_graph(size)[0] for size in SIZES])
+    model = randomised(make(**options, readout="pseudo-nodes", share_layers=False)).float()
+    x = torch.randn(sum(SIZES), IN_FEATS)
+    weights.write(model, tmp_path)
+    loaded = weights.load_folder(tmp_path)
+    assert loaded.readout == "pseudo-nodes"
+    assert torch.equal(loaded(batch, x), model(batch, x))
+
+
+@pytest.mark.parametrize(
+    ("graph", "feat", "message"),
+    [
+        (dgl.graph(([], [])), torch.zeros(0, IN_FEATS), "the graph has no nodes"),
+        (dgl.batch([dgl.graph(([0], [1])), dgl.graph(([], []))]), torch.zeros(2, IN_FEATS), "a graph of the batch has"),
+        (dgl.graph(([0], [1])), torch.zeros(2, IN_FEATS + 1), r"feat has shape \(2, 6\), but this model"),
+    ],
+    ids=["empty", "empty-in-batch", "width"],
+)
+def test_graphs_that_cannot_be_used_are_refused(graph: Any, feat: Tensor, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        make(readout="pseudo-nodes")(graph, feat)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"form": "printed"}, "unknown form 'printed': choose from code, paper"),
+        ({"pathways": "dense"}, "unknown pathways 'dense': choose from proximity, attention, uniform"),
+        ({"readout": "pseudo"}, "unknown readout 'pseudo': choose from mean, sum, max, pseudo-nodes"),
+        ({"num_pseudo_nodes": 0}, "num_pseudo_nodes must be positive, got 0"),
+        ({"num_pieces": -1}, "num_pieces must be positive, got -1"),
+        ({"state_width": 0}, "state_width must be positive, got 0"),
+        (
+            {"readout": "pseudo-nodes", "adaptation": False, "global_passing": False},
+            "needs adaptation or global_passing: else all graphs are alike",
+        ),
+    ],
+)
+def test_impossible_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        models.create("n2", {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **arguments})
