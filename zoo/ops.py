@@ -2,8 +2,8 @@
 
 Every model and layer passes its messages through these functions and never through DGL's own layers. DGL keeps the
 graph; the sums are PyTorch's: an `embedding_bag` adds up rows that are named by an index, weighted or not, which is
-what a node does with its neighbours, and `sampled_addmm` takes inner products along edges. On a CPU a weighted sum is
-some twenty times as fast as DGL's, and an unweighted one has the same bits (`benchmarks/kernels.py`).
+what a node does with its neighbours, and `sampled_addmm` takes inner products along edges. On a CPU weighted sums are
+several times as fast as DGL's (`benchmarks/kernels.py`).
 
 Messages run along the edges: a node receives from the sources of its in-edges.
 
@@ -80,15 +80,23 @@ class _Links(NamedTuple):
 
 def _in_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
     """From receivers to senders, in the order of the values of edges."""
+    return _links(graph, "csc", heads, device)
 
+
+def _out_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
+    """From senders to receivers."""
+    return _links(graph, "csr", heads, device)
+
+
+def _links(graph: "dgl.DGLGraph", kind: str, heads: int, device: torch.device) -> _Links:
     def compute() -> _Links:
-        offsets, senders, _ = _adjacency(graph, "csc", device)
+        offsets, ends, _ = _adjacency(graph, kind, device)
         if heads == 1:
-            return _Links(offsets, senders)
+            return _Links(offsets, ends)
         offsets, owners, edge = _for_each_head(offsets, heads)
-        return _Links(offsets, senders[edge] * heads + owners % heads)
+        return _Links(offsets, ends[edge] * heads + owners % heads)
 
-    return per_graph(graph, ("in_links", heads, device), compute)
+    return per_graph(graph, ("links", kind, heads, device), compute)
 
 
 def _receivers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
@@ -98,19 +106,6 @@ def _receivers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tenso
         return torch.repeat_interleave(_in_links(graph, heads, device).offsets.diff())
 
     return per_graph(graph, ("receivers", heads, device), compute)
-
-
-def _out_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
-    """From senders to receivers."""
-
-    def compute() -> _Links:
-        offsets, receivers, _ = _adjacency(graph, "csr", device)
-        if heads == 1:
-            return _Links(offsets, receivers)
-        offsets, owners, edge = _for_each_head(offsets, heads)
-        return _Links(offsets, receivers[edge] * heads + owners % heads)
-
-    return per_graph(graph, ("out_links", heads, device), compute)
 
 
 def _out_order(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:

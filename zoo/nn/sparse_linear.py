@@ -92,7 +92,7 @@ def _is_sparse(feat: Tensor) -> bool:
 
 
 def _product(csr: Tensor, dense: Tensor) -> Tensor:
-    """csr @ dense as weighted sums of rows, which PyTorch does two to three times as fast as its CSR product."""
+    """csr @ dense as weighted sums of rows, which PyTorch does faster than its CSR product."""
     return nn.functional.embedding_bag(
         csr.col_indices(),
         dense,
