@@ -205,7 +205,9 @@ class DirGCNConv(nn.Module):
         self.alpha = alpha
         self.outwards = Linear(in_feats, out_feats, bias=False) if alpha != 0 else None
         self.inwards = Linear(in_feats, out_feats, bias=False) if alpha != 1 else None
-        self.bias = nn.Parameter(torch.empty(out_feats).uniform_(-1, 1) / math.sqrt(in_feats))
+        bias = torch.empty(out_feats).uniform_(-1, 1)
+        # A division on the meta device, where loading first builds a model, would import PyTorch's compiler.
+        self.bias = nn.Parameter(bias if bias.is_meta else bias / math.sqrt(in_feats))
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
