@@ -119,7 +119,7 @@ class ClusterNormalizeActivate(nn.Module):
         if self.num_clusters == 1:
             return torch.zeros(len(x), dtype=torch.int64, device=x.device)
         if self.training:
-            if self._refit_due(x) and torch.isfinite(x).all():  # else training diverges, as the loss will tell
+            if self._refit_due(x) and torch.isfinite(x.sum()):  # else training diverges, as the loss will tell
                 self.centroids.copy_(kmeans(x, self.num_clusters, distance=self.distance))
                 if self.refit_threshold is not None:
                     self.spread.copy_(self._spread(x))

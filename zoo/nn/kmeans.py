@@ -70,12 +70,14 @@ def kmeans(
     Raises:
         GraphError: A point is not finite.
     """
-    if not torch.isfinite(points).all():
+    if not torch.isfinite(points.sum()):
         raise GraphError("k-means met features that are NaN or infinite: if this is a hidden layer, use a lower lr")
     if distance == "cosine":
         points = torch.nn.functional.normalize(points, dim=1)
-    centroids = points[_plus_plus(points, num_clusters, generator)]
-    threshold = tol * _mean_variance(points)
+    offsets = points - points[0]  # far from the origin, the squares below would cancel in float32
+    squares = _squares(offsets)
+    centroids = points[_plus_plus(offsets, squares, num_clusters, generator)]
+    threshold = tol * _mean_variance(offsets, squares)
     for _ in range(max_iter):
         nearest = assign(points, centroids, distance)
         counts = torch.bincount(nearest, minlength=num_clusters).unsqueeze(1)
@@ -88,17 +90,14 @@ def kmeans(
     return centroids
 
 
-def _mean_variance(points: Tensor) -> Tensor:
+def _mean_variance(points: Tensor, squares: Tensor) -> Tensor:
     """Of the features: their mean square less their squared mean, for `Tensor.var` along rows is slow."""
-    points = points - points[0]  # far from the origin, the squares below would cancel in float32
     mean = points.mean(0)
-    return (_squares(points).mean() - mean @ mean) / len(mean)
+    return (squares.mean() - mean @ mean) / len(mean)
 
 
-def _plus_plus(points: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:
+def _plus_plus(points: Tensor, squares: Tensor, num_clusters: int, generator: torch.Generator | None) -> Tensor:
     """Indices of seeds, drawn one by one with probability proportional to the squared distance from those before."""
-    points = points - points[0]  # far from the origin, the squares below would cancel in float32
-    squares = _squares(points)
     nearest = torch.ones_like(squares)
     seeds: list[Tensor] = []
     for _ in range(num_clusters):
