@@ -137,7 +137,8 @@ def test_draws_are_the_same_on_every_machine() -> None:
 @pytest.mark.parametrize(
     ("name", "varies"),
     [("public", False), ("polynormer", False), ("index-80-10-10", False)]
-    + [(name, True) for name in ("geom-gcn", "given", "tu-10fold", "gin-10fold", "fair-10fold", *DRAWN[:-1])],
+    + [(name, True) for name in ("geom-gcn", "given", "tu-10fold", "tu-10fold-whole", "gin-10fold", "fair-10fold")]
+    + [(name, True) for name in DRAWN[:-1]],
 )
 def test_varies_with_seed(name: str, varies: bool) -> None:
     assert splits.varies_with_seed(name) is varies
@@ -176,6 +177,17 @@ def test_tu_10fold_is_stratified_and_its_test_folds_are_a_partition() -> None:
         assert torch.stack(fold).sum(dim=0).eq(1).all()
         assert abs(int(labels[fold.test].sum()) - int(fold.test.sum()) / 2) <= 1
     assert equal(folds[3], splits.masks(about, "tu-10fold", 13, labels))
+
+
+def test_tu_10fold_whole_tests_on_all_graphs_and_validates_on_the_folds_that_tu_10fold_tests_on() -> None:
+    about = datasets.info("ptc")
+    labels = torch.arange(344) % 2
+    for seed in range(12):
+        fold = splits.masks(about, "tu-10fold-whole", seed, labels)
+        assert fold.test.all()
+        assert torch.equal(fold.val, splits.masks(about, "tu-10fold", seed, labels).test)
+        assert torch.equal(fold.train, ~fold.val)
+    assert [split for split in about.splits if splits.tests_on_all(split)] == ["tu-10fold-whole"]
 
 
 @needs_data

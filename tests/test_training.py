@@ -317,6 +317,24 @@ def graph_set(num_graphs: int = 30) -> GraphDataset:
     )
 
 
+def test_a_split_that_tests_on_all_graphs_is_trained_and_scored_but_only_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = graph_set()
+    monkeypatch.setattr("zoo.datasets.tu.read", lambda about: (data.graphs, data.labels))
+    overrides = {"data": {"name": "ptc", "split": "tu-10fold-whole"}, "model": {"readout": "max"}}
+    run = zoo.train(small(**overrides), 1)
+    split = zoo.datasets.load("ptc", split="tu-10fold-whole", seed=1)
+    assert split.test_mask.all()
+    right = zoo.predict(run.model, split).values == split.labels
+    assert run.test == pytest.approx(100 * float(right.double().mean()))
+    assert zoo.evaluate(run.model, split).value == run.test
+    with pytest.raises(GraphError, match="30 items are in more than one of train_mask, val_mask, test_mask"):
+        describe(split)
+    with pytest.raises(GraphError, match="27 items are in more than one of train_mask, val_mask"):
+        describe(dataclasses.replace(split, val_mask=split.train_mask), tests_on_all=True)
+
+
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_sets_of_graphs_are_learnt_in_batches(batch_size: int | None) -> None:
     data = graph_set()

@@ -8,6 +8,7 @@
 | `polynormer` | the one 60/20/20 split that Polynormer's authors published | no |
 | `official` | Open Graph Benchmark's: of ogbn-arxiv, papers until 2017, those of 2018, and later ones | no |
 | `tu-10fold` | ten stratified folds drawn once (seed 42): fold `seed % 10` tests, the next one validates | yes |
+| `tu-10fold-whole` | its folds: `seed % 10` validates, nine train, **all graphs test, training ones too** | yes |
 | `gin-10fold` | the ten test folds published for GIN; a stratified tenth of the rest, drawn anew, validates | yes |
 | `fair-10fold` | ten folds, each with an inner validation set, of "A fair comparison of GNNs" | yes |
 | `random-a-b-c` | a/b/c percent drawn from all alike | yes |
@@ -18,6 +19,9 @@
 
 Shares are rounded down for training and validation (for `index-a-b-c`: training and test), and the remaining part
 takes the rest. All draws come from `torch.Generator().manual_seed(seed)`.
+
+`tu-10fold-whole` is the rule of the N² authors' code, for its numbers only: nine tenths of what it tests have been
+trained on. In all other splits no item is in two parts.
 
 `balanced-a-b-c` is the rule of the GPR-GNN authors' code: of n items in C classes (C - 1 is the largest label),
 round(a·n / (100·C)) of every class train, or all of a class that has fewer, and round(b·n / 100) validate; halves are
@@ -34,7 +38,7 @@ from torch import Tensor
 from zoo.datasets.catalog import DatasetInfo
 from zoo.errors import GraphError
 
-__all__ = ["Masks", "draw", "masks", "varies_with_seed"]
+__all__ = ["Masks", "draw", "masks", "tests_on_all", "varies_with_seed"]
 
 _FIXED = {"public", "polynormer", "official"}
 # Which module reads a published split. `given` lies in the data set's own file.
@@ -47,13 +51,14 @@ _READERS = {
     "gin-10fold": "folds",
     "fair-10fold": "folds",
     "tu-10fold": "folds",
+    "tu-10fold-whole": "folds",
 }
 _SHARES = re.compile(r"(random|class|index|balanced)-(\d+)-(\d+)-(\d+)")
 _FEW = re.compile(r"few-(\d+)-(\d+)")
 
 
 class Masks(NamedTuple):
-    """Three disjoint bool tensors of shape (num_nodes,) or (num_graphs,)."""
+    """Three bool tensors of shape (num_nodes,) or (num_graphs,), disjoint unless `tests_on_all`."""
 
     train: Tensor
     val: Tensor
@@ -63,6 +68,11 @@ class Masks(NamedTuple):
 def varies_with_seed(name: str) -> bool:
     """Whether two seeds give two different splits of this name."""
     return name not in _FIXED and not name.startswith("index-")
+
+
+def tests_on_all(name: str | None) -> bool:
+    """Whether a split of this name, None for a data set's own, tests on all items, those too that were trained on."""
+    return name == "tu-10fold-whole"
 
 
 def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:

@@ -128,8 +128,12 @@ def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
     return GraphBatches(data, model, batch_size or len(data))
 
 
-def describe(data: Any) -> tuple[Task, int, int]:
+def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
     """Task, in_feats and num_classes (1 for regression) of a DGLGraph or a `GraphDataset`.
+
+    Args:
+        data: The graph or the set.
+        tests_on_all: Whether the test mask may overlap the other two, see `zoo.datasets.splits.tests_on_all`.
 
     Raises:
         GraphError: Features, labels or masks are missing, of a wrong shape or type, empty, or overlap.
@@ -150,7 +154,7 @@ def describe(data: Any) -> tuple[Task, int, int]:
     if missing := [key for key in (label, *(f"{part}_mask" for part in PARTS)) if key not in holder]:
         raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
     size = data.num_nodes() if node_level else len(graphs)
-    used = holder[label][_used(holder, size)] if holder[label].shape == (size,) else None
+    used = holder[label][_used(holder, size, tests_on_all)] if holder[label].shape == (size,) else None
     if used is None:
         raise GraphError(f"{label} has shape {tuple(holder[label].shape)}: expected ({size},)")
     if used.is_floating_point():
@@ -171,7 +175,7 @@ def describe(data: Any) -> tuple[Task, int, int]:
     return TASKS["graph-classification"], widths.pop(), data.num_classes
 
 
-def _used(holder: Any, size: int) -> Tensor:
+def _used(holder: Any, size: int, tests_on_all: bool) -> Tensor:
     """Items in one of the three masks, which are checked: bool, of the right length, not empty, disjoint."""
     masks = {f"{part}_mask": holder[f"{part}_mask"] for part in PARTS}
     for name, mask in masks.items():
@@ -179,7 +183,8 @@ def _used(holder: Any, size: int) -> Tensor:
             raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
         if not mask.any():
             raise GraphError(f"the {name.replace('_', ' ')} is empty")
-    counts = torch.stack(list(masks.values())).sum(0)
-    if (counts > 1).any():
-        raise GraphError(f"{int((counts > 1).sum())} items are in more than one of {', '.join(masks)}")
-    return counts > 0
+    apart = [name for name in masks if not (tests_on_all and name == "test_mask")]
+    twice = torch.stack([masks[name] for name in apart]).sum(0) > 1
+    if twice.any():
+        raise GraphError(f"{int(twice.sum())} items are in more than one of {', '.join(apart)}")
+    return torch.stack(list(masks.values())).any(0)

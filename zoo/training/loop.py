@@ -109,7 +109,8 @@ def train(
     seed = check_seed(seed)
     with seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
-        task, in_feats, num_classes = describe(data)
+        tests_on_all = datasets.splits.tests_on_all(recipe.data.split)
+        task, in_feats, num_classes = describe(data, tests_on_all=tests_on_all)
         model, training = _begin(recipe, in_feats, num_classes)
         run = fit(
             model,
