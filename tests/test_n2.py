@@ -1,13 +1,16 @@
-"""N² against its equations with the n × n_p weights written out, in float64; its ablations, clipping and memory."""
+"""N² against its equations with the n × n_p weights written out, in float64; its ablations, clipping and memory.
+
+The equations are those of `benchmarks/n2_direct.py`.
+"""
 
 import math
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm, leaky_relu
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import models, weights
@@ -16,8 +19,8 @@ from zoo.errors import ConfigError, GraphError
 from zoo.models import n2
 from zoo.models.n2 import N2
 
+DIRECT = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "n2_direct.py"))
 IN_FEATS, NUM_CLASSES, HIDDEN, WIDTH, NUM_PSEUDO, PIECES = 5, 3, 6, 4, 7, 3
-LIMIT = 1e4
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -56,115 +59,6 @@ def randomised(model: N2, deviation: float = 0.5) -> N2:
     return model
 
 
-class Direct:
-    """The equations for one graph, node by pseudo-node.
-
-    Attributes:
-        clipped: For every row of weights whether it had to be scaled down.
-    """
-
-    def __init__(self, model: N2, adjacency: Tensor) -> None:
-        self.model, self.options, self.adjacency = model, model.arguments, adjacency
-        self.code = self.options["form"] == "code"
-        self.clipped: list[bool] = []
-
-    def clip(self, weight: Tensor) -> Tensor:
-        if not self.options["scale"]:
-            return weight
-        sums = weight.detach().sum(1).abs().tolist()
-        self.clipped += [total > LIMIT for total in sums]
-        factors = [LIMIT / total if total > LIMIT else 1.0 for total in sums]
-        return torch.tensor(factors, dtype=torch.float64).unsqueeze(1) * weight
-
-    def psi(self, proximity: Any, left: list[Tensor], right: list[Tensor]) -> Tensor:
-        """Between the rows of two sides, each a list of one piece or of k."""
-        if not self.code:
-            left, right = self.pieces(proximity, left), self.pieces(proximity, right)
-        left, right = (side * PIECES if len(side) == 1 else side for side in (left, right))
-        return torch.stack([proximity.weight[i] * left[i] @ right[i].t() for i in range(PIECES)]).sum(0)
-
-    def pieces(self, proximity: Any, state: list[Tensor]) -> list[Tensor]:
-        return list(self.nl(proximity.pieces, state[0]).split(WIDTH, 1))
-
-    def weigh(self, pathways: Any, left: list[Tensor], right: list[Tensor], *, mean: bool = False) -> Tensor:
-        """The weights of the right side's rows in a sum at each of the left side's."""
-        kind, num_terms = self.options["pathways"], PIECES * WIDTH
-        rows, columns = len(left[0]), len(right[0])
-        if kind == "uniform":
-            return torch.full((rows, columns), 1 / columns, dtype=torch.float64)
-        scores = self.psi(pathways.proximity, left, right)
-        if kind == "attention":
-            return (scores / num_terms**0.5).softmax(1)
-        if not self.options["scale"]:
-            return scores
-        return self.clip(scores / num_terms) / (columns if mean else 1)
-
-    def nl(self, layer: Any, x: Tensor) -> Tensor:
-        return leaky_relu(x @ layer.linear.weight.t() + layer.linear.bias, 0.01)
-
-    def norm(self, layer: Any, x: Tensor) -> Tensor:
-        return layer_norm(x, x.shape[-1:], layer.weight, layer.bias) if self.options["layer_norm"] else x
-
-    def glob(
-        self, layer: Any, q: Tensor, m: Tensor, r: list[Tensor], extra: Tensor | None
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        diffusion, refinement, collection = list(layer.pathways) if self.code else list(layer.pathways) * 3
-        gathered = self.weigh(diffusion, r, [q], mean=True) @ m
-        if extra is not None:
-            gathered = torch.cat([gathered, extra], 1)
-        refined = self.weigh(refinement, r, r) @ gathered
-        moves = self.nl(layer.displacement, refined).split(WIDTH, 1)
-        r = [self.norm(layer.norm, r[i % len(r)] + move) for i, move in enumerate(moves)]
-        value = self.nl(layer.value, refined)
-        return self.weigh(collection, [q], r) @ value, r, value
-
-    def local(self, layer: Any, m: Tensor) -> Tensor:
-        degrees = self.adjacency.sum(1)
-        if not self.code:
-            return (m + self.adjacency @ self.nl(layer.propagate.transform, m)) / (degrees + 1).unsqueeze(1)
-        scale = torch.tensor([d**-0.5 if d > 0 else 0.0 for d in degrees.tolist()], dtype=torch.float64)
-        return scale[:, None] * self.adjacency * scale[None, :] @ m
-
-    def run(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Q after each step, and the pieces of R after the last."""
-        model = self.model
-        q_steps: list[Tensor] = []
-        q, m = self.nl(model.embed, x).split([WIDTH, HIDDEN], 1)
-        r: list[Tensor] = [model.pseudo_states]
-        for i in range(model.num_steps):
-            step: Any = model.steps[i % len(model.steps)]
-            parts, value = [m, q], None
-            if self.options["adaptation"]:
-                inspected, r, value = self.glob(step.adaptation, q, m, r, None)
-                parts = [m, inspected, q]
-            message = torch.cat(parts, 1)
-            if self.options["local_passing"]:
-                message = self.local(step.local_passing, message)
-                q = self.norm(step.local_passing.norm, q + self.nl(step.local_passing.update, message))
-            if self.options["global_passing"]:
-                received, r, _ = self.glob(step.global_passing, q, message, r, value if self.code else None)
-                q = self.norm(step.norm, q + (received if self.code else self.nl(step.update, received)))
-                if self.options["message_update"] and i + 1 < model.num_steps:
-                    update: Any = model.message_updates[i % len(model.message_updates)]
-                    m = self.norm(update.norm, m + (self.nl(update.update, received) if self.code else received))
-            q_steps.append(q)
-        return q_steps, r
-
-    def logits(self, states: Tensor) -> Tensor:
-        head: Any = self.model.head
-        scores = self.psi(head.proximity, [states], [head.states])
-        return self.clip(scores / (PIECES * WIDTH)) if self.options["scale"] else scores
-
-    def node_logits(self, x: Tensor) -> Tensor:
-        return self.logits(self.run(x)[0][-1])
-
-    def graph_logits(self, x: Tensor) -> Tensor:
-        pool: Any = self.model.pool
-        _, r = self.run(x)
-        state = self.nl(pool.combine, torch.cat(r).t()).t()
-        return self.logits(self.norm(pool.norm, state))
-
-
 def features(graph: Any) -> Tensor:
     return torch.randn(graph.num_nodes(), IN_FEATS, dtype=torch.float64, requires_grad=True)
 
@@ -191,21 +85,17 @@ def assert_close(actual: Tensor, expected: Tensor, tolerance: float = 1e-9) -> N
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_logits_and_gradients_of_nodes_are_the_equations(
-    options: dict[str, Any], graph: Any, adjacency: Tensor
-) -> None:
+def test_logits_and_gradients_of_nodes_are_the_equations(options: dict[str, Any], graph: Any) -> None:
     model, x = randomised(make(**options)), features(graph)
-    direct = Direct(model, adjacency)
-    assert_same_with_gradients(model(graph, x), direct.node_logits(x), [x, *model.parameters()])
+    direct = DIRECT["DirectN2"](model, graph)
+    assert_same_with_gradients(model(graph, x), direct(x), [x, *model.parameters()])
     for layer, q in zip(model.layers(graph, x), direct.run(x)[0], strict=True):
         assert_close(layer, q)
 
 
-def random_graph(num_nodes: int) -> tuple[Any, Tensor]:
-    """Directed, with its adjacency matrix."""
-    adjacency = (torch.rand(num_nodes, num_nodes) < 3 / num_nodes).double()
-    target, source = adjacency.nonzero(as_tuple=True)
-    return dgl.graph((source, target), num_nodes=num_nodes), adjacency
+def random_graph(num_nodes: int) -> Any:
+    """Directed, no edge twice."""
+    return dgl.graph((torch.rand(num_nodes, num_nodes) < 3 / num_nodes).nonzero(as_tuple=True), num_nodes=num_nodes)
 
 
 SIZES = [1, 70, 32, 5, 33]  # less than a block, several, and exactly one
@@ -215,17 +105,17 @@ SIZES = [1, 70, 32, 5, 33]  # less than a block, several, and exactly one
     "options", [o for o in OPTIONS if o.get("adaptation", True) or o.get("global_passing", True)], ids=str
 )
 def test_logits_and_gradients_of_graphs_are_the_equations_of_each_alone(options: dict[str, Any]) -> None:
-    graphs, adjacencies = zip(*(random_graph(size) for size in SIZES), strict=True)
+    graphs = [random_graph(size) for size in SIZES]
     batch = dgl.batch(graphs)
     model, x = randomised(make(**options, readout="pseudo-nodes", num_layers=3), 0.3), features(batch)
-    own = zip(adjacencies, x.split(SIZES), strict=True)
-    expected = torch.cat([Direct(model, adjacency).graph_logits(rows) for adjacency, rows in own])
+    own = zip(graphs, x.split(SIZES), strict=True)
+    expected = torch.cat([DIRECT["DirectN2"](model, graph)(rows) for graph, rows in own])
     assert_same_with_gradients(model(batch, x), expected, [x, *model.parameters()])
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_nodes_of_a_batch_get_what_they_get_in_their_own_graph(options: dict[str, Any]) -> None:
-    graphs = [random_graph(size)[0] for size in SIZES]
+    graphs = [random_graph(size) for size in SIZES]
     model, batch = randomised(make(**options), 0.3), dgl.batch(graphs)
     x = features(batch).detach()
     alone = torch.cat([model(graph, rows) for graph, rows in zip(graphs, x.split(SIZES), strict=True)])
@@ -235,18 +125,33 @@ def test_nodes_of_a_batch_get_what_they_get_in_their_own_graph(options: dict[str
 @pytest.mark.parametrize("form", ["code", "paper"])
 @pytest.mark.parametrize("sizes", [[40], [40, 3]], ids=str)
 def test_rows_of_weights_are_scaled_down_where_their_sum_is_too_large(form: str, sizes: list[int]) -> None:
-    graphs, adjacencies = zip(*(random_graph(size) for size in sizes), strict=True)
+    graphs = [random_graph(size) for size in sizes]
     model, x = randomised(make(form=form), 1.0), features(dgl.batch(graphs))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "proximity.weight" in name:
                 parameter.mul_(3e3)
-    direct = [Direct(model, adjacency) for adjacency in adjacencies]
-    expected = torch.cat([one.node_logits(rows) for one, rows in zip(direct, x.split(sizes), strict=True)])
-    for one in direct:
-        assert any(one.clipped) and not all(one.clipped)
+    direct = [DIRECT["DirectN2"](model, graph) for graph in graphs]
+    clipped = [watch_clipping(one) for one in direct]
+    expected = torch.cat([one(rows) for one, rows in zip(direct, x.split(sizes), strict=True)])
+    for rows in clipped:
+        assert any(rows) and not all(rows)
     inputs = [x, *model.parameters()]
     assert_same_with_gradients(model(dgl.batch(graphs), x), expected, inputs, tolerance=1e-7)  # weights of 10⁴
+
+
+def watch_clipping(direct: Any) -> list[bool]:
+    """Fills up as it is called: whether it had to scale a row of weights down, for every row."""
+    clipped: list[bool] = []
+    clip = direct.clip
+
+    def watched(weights: Tensor) -> Tensor:
+        result: Tensor = clip(weights)
+        clipped.extend((result != weights).any(1).tolist())
+        return result
+
+    direct.clip = watched
+    return clipped
 
 
 class Made(TorchDispatchMode):
@@ -268,7 +173,7 @@ class Made(TorchDispatchMode):
 @pytest.mark.parametrize("readout", [None, "pseudo-nodes"])
 def test_no_tensor_joins_all_nodes_to_all_pseudo_nodes(pathways: str, expected: bool, readout: str | None) -> None:
     num_nodes, num_pseudo = 211, 101
-    graph, _ = random_graph(num_nodes)
+    graph = random_graph(num_nodes)
     model = make(num_pseudo_nodes=num_pseudo, pathways=pathways, readout=readout)
     x = features(graph).detach().float()
     with Made() as made:
@@ -280,7 +185,7 @@ def test_no_tensor_joins_all_nodes_to_all_pseudo_nodes(pathways: str, expected: 
 def test_steps_that_are_recomputed_have_the_same_gradients(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph, _ = random_graph(40)
+    graph = random_graph(40)
     model, x = randomised(make(**options)).train(), features(graph)
     found = []
     for limit in (n2.RECOMPUTE_FROM, 0):
@@ -292,9 +197,9 @@ def test_steps_that_are_recomputed_have_the_same_gradients(
 
 
 def test_the_names_of_the_nodes_play_no_part_in_the_answer_for_a_graph() -> None:
-    graph, adjacency = random_graph(40)
+    graph = random_graph(40)
     model, x, order = randomised(make(readout="pseudo-nodes")), features(graph), torch.randperm(40)
-    target, source = adjacency[order][:, order].nonzero(as_tuple=True)
+    source, target = (order.argsort()[ends] for ends in graph.edges())
     assert_close(model(dgl.graph((source, target), num_nodes=40), x[order]), model(graph, x))
 
 
@@ -351,7 +256,7 @@ def test_the_sizes_are_those_of_the_authors_code() -> None:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_dropout_acts_in_training_only(options: dict[str, Any]) -> None:
-    graph, _ = random_graph(20)
+    graph = random_graph(20)
     model, x = randomised(make(**options)), features(graph)
     expected = model(graph, x)
     assert not torch.allclose(model.train()(graph, x), expected)
@@ -360,7 +265,7 @@ def test_dropout_acts_in_training_only(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
 def test_saved_and_loaded_a_model_of_graphs_is_the_same(options: dict[str, Any], tmp_path: Path) -> None:
-    batch = dgl.batch([random_graph(size)[0] for size in SIZES])
+    batch = dgl.batch([random_graph(size) for size in SIZES])
     model = randomised(make(**options, readout="pseudo-nodes", share_layers=False)).float()
     x = torch.randn(sum(SIZES), IN_FEATS)
     weights.write(model, tmp_path)
