@@ -1,0 +1,136 @@
+r"""APPNP: approximate personalised propagation of neural predictions (Gasteiger et al., ICLR 2019, arXiv:1810.05997).
+
+.. math:: Z^{(0)} = H = \mathrm{MLP}(X), \qquad Z^{(k+1)} = (1 - \alpha) \hat A Z^{(k)} + \alpha H, \qquad
+          \hat A = \tilde D^{-1/2} \tilde A \tilde D^{-1/2}, \quad \tilde A = A + I
+
+H are the class scores that the features alone give, D̃ the degrees of Ã, α the probability of a restart at the node
+itself; the logits are Z⁽ᴷ⁾, which comes near to personalised PageRank's (I - (1-α) Â)⁻¹ α H. The self-loops of Ã are a
+transform of the recipe.
+
+In training the paper drops from the input of both linear layers (`dropout`) and from Â, anew at every step
+(`edge_dropout`). In the authors' code, a deeper MLP has dropout before its first and its last layer only, here before
+every layer; and the code's linear layers have no bias.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from zoo import ops
+from zoo._dgl import dgl
+from zoo.errors import ConfigError
+from zoo.model import ZooModel
+from zoo.models import register
+from zoo.nn.convs import LinearConv
+from zoo.nn.sparse_linear import Dropout, Features, Linear
+
+__all__ = ["APPNP", "PersonalisedLinear"]
+
+MAX_STEPS = 10_000
+
+
+@register(
+    "appnp",
+    paper="arXiv:1810.05997",
+    title="Predict then Propagate: Graph Neural Networks meet Personalized PageRank",
+    authors="Johannes Gasteiger and Aleksandar Bojchevski and Stephan Günnemann",
+    venue="ICLR 2019",
+)
+class APPNP(ZooModel):
+    """Linear layers with ReLU between them; the last one's output is propagated.
+
+    Args:
+        in_feats: Width of the node features.
+        num_classes: Number of classes; 1 for regression.
+        num_layers: Number of linear layers; with a readout one more follows the propagation.
+        hidden: Width of the hidden layers.
+        num_steps: K, the number of propagation steps.
+        alpha: α, from 0 to 1.
+        dropout: Before every linear layer.
+        edge_dropout: On the entries of Â, at every step.
+        readout: See `ZooModel`.
+        transforms: See `ZooModel`.
+    """
+
+    def __init__(
+        self,
+        in_feats: int,
+        num_classes: int,
+        *,
+        num_layers: int = 2,
+        hidden: int = 64,
+        num_steps: int = 10,
+        alpha: float = 0.1,
+        dropout: float = 0.5,
+        edge_dropout: float = 0.5,
+        readout: str | None = None,
+        transforms: Sequence[str] = (),
+    ) -> None:
+        super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
+        if not 1 <= num_steps <= MAX_STEPS:
+            raise ConfigError(f"num_steps must be from 1 to {MAX_STEPS}, got {num_steps}")
+        if not 0 <= alpha <= 1:
+            raise ConfigError(f"alpha must be from 0 to 1, got {alpha}")
+        self.hidden, self.num_steps, self.alpha, self.edge_dropout = hidden, num_steps, alpha, edge_dropout
+        plain = self.num_hidden(num_layers) - (readout is not None)
+        widths = [in_feats] + [hidden] * plain
+        self.mlp = nn.ModuleList(LinearConv(before, after) for before, after in pairwise(widths))
+        if readout is not None:  # the head sees pooled graphs only
+            self.mlp.append(self.make_propagation(widths[-1], hidden))
+        self.dropout = Dropout(dropout)
+        self.head = self.make_head(num_classes)
+
+    def make_propagation(self, in_feats: int, out_feats: int) -> "PersonalisedLinear":
+        """A linear layer with this model's propagation behind it."""
+        return PersonalisedLinear(
+            in_feats, out_feats, num_steps=self.num_steps, alpha=self.alpha, edge_dropout=self.edge_dropout
+        )
+
+    def make_head(self, num_classes: int) -> nn.Module:
+        """The last linear layer and the propagation; behind a readout a linear layer."""
+        if self.readout is not None:
+            return LinearConv(self.hidden, num_classes)
+        return self.make_propagation(self.hidden, num_classes)
+
+    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+        """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
+        state = self.dropout(feat)
+        for layer in self.mlp:
+            state = self.dropout(nn.functional.relu(layer(graph, state)))
+            yield state
+
+
+class PersonalisedLinear(nn.Module):
+    """Z⁽ᴷ⁾ of H = X W + b, see the module; self-loops are a transform of the data.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        num_steps: K.
+        alpha: α.
+        edge_dropout: On the entries of Â, at every step.
+
+    Shapes:
+        graph with N nodes, input (N, in_feats), a Tensor or `SparseFeatures`; output (N, out_feats).
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, num_steps: int, alpha: float, edge_dropout: float) -> None:
+        super().__init__()
+        self.num_steps, self.alpha = num_steps, alpha
+        self.linear = Linear(in_feats, out_feats)
+        self.edge_dropout = Dropout(edge_dropout)
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+        """See the class."""
+        scores = state = self.linear(feat)
+        for _ in range(self.num_steps):
+            state = (1 - self.alpha) * self._propagate(graph, state) + self.alpha * scores
+        return state
+
+    def _propagate(self, graph: "dgl.DGLGraph", state: Tensor) -> Tensor:
+        if not self.training or self.edge_dropout.p == 0:
+            return ops.propagate_gcn(graph, state)
+        scale = ops.degree_scale(graph, state)
+        kept = self.edge_dropout(state.new_ones(graph.num_edges()))
+        return ops.propagate(graph, state * scale, kept) * scale
