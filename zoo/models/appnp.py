@@ -15,6 +15,7 @@ every layer; and the code's linear layers have no bias.
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from zoo import ops
@@ -125,7 +126,7 @@ class PersonalisedLinear(nn.Module):
         """See the class."""
         scores = state = self.linear(feat)
         for _ in range(self.num_steps):
-            state = (1 - self.alpha) * self._propagate(graph, state) + self.alpha * scores
+            state = torch.lerp(self._propagate(graph, state), scores, self.alpha)
         return state
 
     def _propagate(self, graph: "dgl.DGLGraph", state: Tensor) -> Tensor:

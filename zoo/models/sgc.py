@@ -6,8 +6,8 @@ A GCN without its ReLUs: what is left of K layers is one matrix W behind K propa
 degrees of Ã, whose self-loops are a transform of the recipe; Z the logits.
 
 The hidden layers are S^k X, and the head is the last propagation with W. As in the authors' code, the features are
-propagated once and not in every epoch: `SGC.forward` remembers S^(K-1) X beside the graph. The code has K propagations
-there; here the last one acts on X W, which is the same product and leaves K-1 hidden layers, as other methods have.
+propagated once and not in every epoch: S^(K-1) X is remembered as long as they are. The code has all K propagations
+there; here the last one comes behind W, which is the same product and leaves K-1 hidden layers, as other methods have.
 The code's W and b start uniformly within 1/√in_feats; here W starts as GCN's, and b at 0: the loss is convex.
 """
 
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from zoo import ops
-from zoo._cache import per_graph, per_tensor
+from zoo._cache import per_tensor
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import GCNConv, LinearConv
-from zoo.nn.sparse_linear import Features, Linear, SparseFeatures
+from zoo.nn.sparse_linear import Features, Linear, SparseFeatures, compress
 
 __all__ = ["SGC"]
 
@@ -65,7 +65,7 @@ class SGC(ZooModel):
 
     def make_head(self, num_classes: int) -> nn.Module:
         """W and the last propagation; behind a readout a linear layer."""
-        return (GCNConv if self.readout is None else LinearConv)(self.width, num_classes)
+        return (LastConv if self.readout is None else LinearConv)(self.width, num_classes)
 
     @property
     def same_in_training(self) -> bool:
@@ -80,24 +80,42 @@ class SGC(ZooModel):
             yield state
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
-        """See `ZooModel`. What depends on no parameter is computed once for a graph and its features."""
+        """See `ZooModel`. Of constant features, the state before the head is computed once."""
         given = self._input(graph, feat)
-        if self.reduction is not None or (isinstance(given, Tensor) and given.requires_grad):
+        learnt = self.reduction is not None or (isinstance(given, Tensor) and given.requires_grad)
+        if learnt or self.readout is not None:
             return super().forward(graph, feat)
-        # One state only, that of the latest features: it can be as large as they are.
-        latest: dict[object, Tensor] = per_graph(graph, (SGC, self.num_steps, self.readout), dict)
-        content = per_tensor(_values(given), SGC, object)
-        if content not in latest:
-            latest.clear()
+        latest = per_tensor(given.csr if isinstance(given, SparseFeatures) else given, SGC, Propagated)
+        if not latest.fits(graph, self.num_steps):
             with torch.inference_mode(False), torch.no_grad():
-                latest[content] = self.encode(graph, feat)
-        return self.head(graph, latest[content])
+                latest.keep(graph, self.num_steps, self.encode(graph, feat))
+        return self.head(graph, latest.state)
+
+
+class Propagated:
+    """The state that some features had last: one, since it can be as large as they are."""
+
+    state: Tensor
+
+    def __init__(self) -> None:
+        self.structure, self.num_steps = None, 0
+
+    def fits(self, graph: "dgl.DGLGraph", num_steps: int) -> bool:
+        """Whether it is of this graph, or of a copy with the same edges, and of this depth."""
+        return self.structure is graph._graph and self.num_steps == num_steps  # see `zoo._cache.per_graph`
+
+    def keep(self, graph: "dgl.DGLGraph", num_steps: int, state: Tensor) -> None:
+        """Puts another state in its place."""
+        self.structure, self.num_steps, self.state = graph._graph, num_steps, state
+
+
+class LastConv(GCNConv):
+    """S X W + b, where X goes through W as CSR if it is still sparse, as words are after one propagation."""
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+        """See the class."""
+        return super().forward(graph, compress(feat) if isinstance(feat, Tensor) else feat)
 
 
 def _dense(feat: Features) -> Tensor:
     return feat.csr.to_dense() if isinstance(feat, SparseFeatures) else feat
-
-
-def _values(feat: Features) -> Tensor:
-    """A tensor that is another one, or of another version, when the features are others."""
-    return feat.csr if isinstance(feat, SparseFeatures) else feat
