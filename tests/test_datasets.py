@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.sparse
 import torch
 
 from zoo import datasets
 from zoo._dgl import dgl
-from zoo.datasets import graphs, pickles, sources, synthetic, tu_text
+from zoo.datasets import graphs, ogbn, pickles, sources, synthetic, tu_text
 from zoo.errors import DatasetNotFound, GraphError, IntegrityError, ZooError
 from zoo.training.tasks import measure
 
@@ -37,7 +38,10 @@ ABSENT = {
     "amazon-ratings": "heterophilous/amazon_ratings.npz",
     "questions": "heterophilous/questions.npz",
     "cora-full": "gnn_benchmark/cora_full.npz",
+    "genius": "linkx/genius.mat",
     "ogbn-arxiv": "ogb/ogbn_arxiv/raw/edge.csv.gz",
+    "arxiv-year": "ogb/ogbn_arxiv/raw/edge.csv.gz",
+    "ogbn-proteins": "ogb/ogbn_proteins/raw/edge.csv.gz",
 }
 NODE_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs == 1]
 GRAPH_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs > 1]
@@ -129,9 +133,12 @@ def test_node_level_set(name: str) -> None:
     assert feat.dtype == torch.float32
     assert feat.shape == (about.num_nodes, about.in_feats)
     assert torch.isfinite(feat).all()
-    assert label.shape == (about.num_nodes,)
+    several = (about.num_classes,) if about.task == "node-multilabel" else ()
+    assert label.shape == (about.num_nodes, *several)
     if about.task == "node-regression":
         assert label.dtype == torch.float32
+    elif about.task == "node-multilabel":
+        assert label.dtype == torch.bool
     else:
         assert label.dtype == torch.int64
         assert label.unique().tolist() == list(range(about.num_classes))
@@ -316,7 +323,8 @@ def served(folder: Path) -> Iterator[str]:
 def test_every_declared_file_has_an_origin() -> None:
     files = sources.raw_files()
     assert all(file.url.startswith("https://") for file in files.values())
-    assert [path for path, file in files.items() if file.sha256 is None] == ["gnn_benchmark/cora_full.npz"]
+    unknown = [path for path, file in files.items() if file.sha256 is None]
+    assert unknown == ["linkx/genius.mat", "gnn_benchmark/cora_full.npz"]
     assert all(len(file.sha256) == 64 for file in files.values() if file.sha256)
 
 
@@ -431,6 +439,53 @@ def test_cora_full_is_never_unpickled(tmp_path: Path, monkeypatch: pytest.Monkey
         load_graph("cora-full")
 
 
+def mat(**arrays: Any) -> bytes:
+    """The bytes of a `.mat` file."""
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, arrays)
+    return stream.getvalue()
+
+
+GENIUS: dict[str, Any] = {
+    "edge_index": np.array([[0, 2, 1, 3], [1, 1, 0, 3]]),
+    "node_feat": np.arange(12.0).reshape(4, 3),
+    "label": np.array([[1], [0], [0], [1]]),
+}
+
+
+def place_genius(content: bytes, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "linkx").mkdir()
+    (root / ABSENT["genius"]).write_bytes(content)
+    monkeypatch.setenv("ZOO_DATA", str(root))
+
+
+def test_genius_keeps_the_direction_of_its_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_genius(mat(**GENIUS), tmp_path, monkeypatch)
+    graph = load_graph("genius", seed=1)
+    assert [end.tolist() for end in graph.edges()] == [[0, 1, 2, 3], [1, 0, 1, 3]]
+    assert graph.ndata["feat"].tolist() == GENIUS["node_feat"].tolist()
+    assert graph.ndata["label"].tolist() == [1, 0, 0, 1]
+    assert [int(graph.ndata[f"{part}_mask"].sum()) for part in ("train", "val", "test")] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no mat" * 100,
+        mat(**GENIUS)[:-60],
+        mat(node_feat=GENIUS["node_feat"]),
+        mat(**GENIUS | {"label": [0, 1]}),
+        mat(**GENIUS | {"edge_index": [[0, 4], [1, 1]]}),
+    ],
+    ids=["empty", "no mat", "cut off", "a part missing", "fewer labels", "an edge from nowhere"],
+)
+def test_a_broken_genius_is_named(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_genius(content, tmp_path, monkeypatch)
+    with pytest.raises(IntegrityError, match=r"linkx/genius\.mat does not hold a graph in plain arrays"):
+        load_graph("genius")
+
+
 # ---------------------------------------------------------------- Open Graph Benchmark
 
 
@@ -438,6 +493,7 @@ OGB_TABLES: dict[str, list[list[float]]] = {
     "raw/edge": [[0, 1], [2, 1], [1, 0], [3, 3]],
     "raw/node-feat": [[0.5, -1.0], [1.0, 0.0], [0.25, 2.0], [0.0, 0.0]],
     "raw/node-label": [[3], [0], [39], [3]],
+    "raw/node_year": [[2019], [2008], [2013], [2020]],
     "raw/num-node-list": [[4]],
     "raw/num-edge-list": [[4]],
     "split/time/train": [[2], [0]],
@@ -446,14 +502,39 @@ OGB_TABLES: dict[str, list[list[float]]] = {
 }
 
 
+PROTEIN_TABLES: dict[str, list[list[float]]] = {
+    "raw/edge": [[0, 1], [2, 1], [3, 0], [3, 4]],
+    "raw/edge-feat": [[0.5, 1.0], [1.0, 0.0], [0.25, 2.0], [0.0, 0.5]],
+    "raw/node-label": [[0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]],
+    "raw/num-node-list": [[6]],
+    "raw/num-edge-list": [[4]],
+    "split/species/train": [[1], [5]],
+    "split/species/valid": [[0], [2]],
+    "split/species/test": [[3], [4]],
+}
+
+
+def write_tables(folder: Path, tables: dict[str, list[list[float]]]) -> None:
+    for name, rows in tables.items():
+        target = folder / f"{name}.csv.gz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(gzip.compress("".join(",".join(map(str, row)) + "\n" for row in rows).encode()))
+
+
 @pytest.fixture
 def ogb_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small graph as ogb stores one."""
     folder = tmp_path / "ogb" / "ogbn_arxiv"
-    for name, rows in OGB_TABLES.items():
-        target = folder / f"{name}.csv.gz"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(gzip.compress("".join(",".join(map(str, row)) + "\n" for row in rows).encode()))
+    write_tables(folder, OGB_TABLES)
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    return folder
+
+
+@pytest.fixture
+def proteins_folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small graph as ogb stores ogbn-proteins."""
+    folder = tmp_path / "ogb" / "ogbn_proteins"
+    write_tables(folder, PROTEIN_TABLES)
     monkeypatch.setenv("ZOO_DATA", str(tmp_path))
     return folder
 
@@ -468,6 +549,56 @@ def test_ogb_form(ogb_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     undirected = datasets.transforms.to_undirected(graph)
     assert [end.tolist() for end in undirected.edges()] == [[0, 1, 1, 2, 3], [1, 0, 2, 1, 3]]
     assert capsys.readouterr() == ("", "")
+
+
+def test_arxiv_year_is_ogbn_arxiv_with_the_year_as_class(ogb_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, arxiv = load_graph("arxiv-year"), load_graph("ogbn-arxiv")
+    assert torch.equal(edge_keys(graph), edge_keys(arxiv))
+    assert torch.equal(graph.ndata["feat"], arxiv.ndata["feat"])
+    assert graph.ndata["label"].tolist() == [3, 0, 1, 4]
+    assert graph.ndata["train_mask"].sum() == 2
+    (ogb_folder / "raw/node_year.csv.gz").unlink()
+    monkeypatch.setattr("ogb.nodeproppred.dataset.decide_download", no_network)
+    with pytest.raises(DatasetNotFound, match=r"'arxiv-year'.*ogb/ogbn_arxiv has .*raw/node_year\.csv\.gz"):
+        load_graph("arxiv-year")
+    assert load_graph("ogbn-arxiv").num_nodes() == 4
+
+
+@needs_data
+def test_classes_of_arxiv_year_are_runs_of_years_of_about_equal_size() -> None:
+    text = gzip.decompress(Path(DATA, "ogbn_arxiv_partial/raw/node_year.csv.gz").read_bytes())
+    years = np.array(text.split(), dtype=np.int64)
+    classes = ogbn.quantile_classes(years, 5)
+    assert [int(years[classes == c].min()) for c in range(5)] == [1971, 2014, 2016, 2018, 2019]
+    assert [int(years[classes == c].max()) for c in range(5)] == [2013, 2015, 2017, 2018, 2020]
+    assert np.bincount(classes).tolist() == [31971, 21189, 37781, 29799, 48603]
+
+
+def test_ogbn_proteins_has_the_mean_of_a_proteins_edges_as_features(proteins_folder: Path) -> None:
+    graph = load_graph("ogbn-proteins")
+    assert [end.tolist() for end in graph.edges()] == [[0, 0, 1, 1, 2, 3, 3, 4], [1, 3, 0, 2, 1, 0, 4, 3]]
+    feat = [[0.375, 1.5], [0.75, 0.5], [1.0, 0.0], [0.125, 1.25], [0.0, 0.5], [0.0, 0.0]]
+    assert graph.ndata["feat"].tolist() == feat
+    assert graph.ndata["label"].tolist() == PROTEIN_TABLES["raw/node-label"]
+    assert graph.ndata["label"].dtype == torch.bool
+    parts = [graph.ndata[f"{part}_mask"].nonzero().flatten().tolist() for part in ("train", "val", "test")]
+    assert parts == [[1, 5], [0, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("raw/node-label", [[0, 1], [2, 0], [0, 0], [1, 1], [0, 1], [1, 0]]),
+        ("raw/node-label", [[0, 1]] * 4),
+        ("raw/edge-feat", [[0.5, 1.0]]),
+        ("raw/edge", [[0, 1], [2, 6], [3, 0], [3, 4]]),
+    ],
+    ids=["a label of 2", "fewer labels", "fewer features", "an edge to nowhere"],
+)
+def test_broken_tables_of_ogbn_proteins_are_named(name: str, rows: list[list[float]], proteins_folder: Path) -> None:
+    write_tables(proteins_folder, {name: rows})
+    with pytest.raises(IntegrityError, match=f"{proteins_folder / 'raw'} does not hold what ogb stores there"):
+        load_graph("ogbn-proteins")
 
 
 def test_ogb_folder_in_the_cache(ogb_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,14 +619,21 @@ def test_a_broken_table_of_ogb_is_named(name: str, content: bytes, ogb_folder: P
         load_graph("ogbn-arxiv")
 
 
-def test_ogb_absent_and_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(url: str) -> None:
-        raise urllib.error.URLError("no network")
+def no_network(url: str) -> None:
+    raise urllib.error.URLError("no network")
 
-    monkeypatch.setattr("ogb.nodeproppred.dataset.decide_download", offline)
+
+@pytest.mark.parametrize(
+    ("name", "folder", "table"),
+    [("ogbn-arxiv", "ogbn_arxiv", "raw/node-feat"), ("ogbn-proteins", "ogbn_proteins", "split/species/train")],
+)
+def test_ogb_absent_and_offline(
+    name: str, folder: str, table: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ogb.nodeproppred.dataset.decide_download", no_network)
     with pytest.raises(DatasetNotFound) as raised:
-        load_graph("ogbn-arxiv")
-    for part in ("'ogbn-arxiv'", str(cache / "ogb"), "no network", "ZOO_DATA", "ogb/ogbn_arxiv"):
+        load_graph(name)
+    for part in (f"'{name}'", str(cache / "ogb"), "no network", "ZOO_DATA", f"ogb/{folder}", f"{table}.csv.gz"):
         assert part in str(raised.value)
 
 
@@ -513,6 +651,17 @@ def test_ogbs_evaluator_computes_our_accuracy() -> None:
     labels[:200] = logits[:200].argmax(dim=1)
     theirs = Evaluator("ogbn-arxiv").eval({"y_true": labels[:, None], "y_pred": logits.argmax(dim=1, keepdim=True)})
     assert measure("accuracy", logits, labels) == pytest.approx(100 * theirs["acc"], rel=1e-12)
+
+
+def test_ogbs_evaluator_computes_our_area_under_the_curve_of_several_labels() -> None:
+    from ogb.nodeproppred import Evaluator
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (200, 112), generator=generator)
+    logits = (torch.randn(200, 112, generator=generator) + labels).round(decimals=1)  # some of them equal
+    labels[:, 3], labels[:, 7] = 0, 1
+    theirs = Evaluator("ogbn-proteins").eval({"y_true": labels, "y_pred": logits})
+    assert measure("roc-auc", logits, labels.float()) == pytest.approx(100 * theirs["rocauc"], rel=1e-12)
 
 
 # ---------------------------------------------------------------- pickles
@@ -630,6 +779,12 @@ def test_from_arrays_copies() -> None:
     assert graph.ndata["train_mask"].tolist() == MASK
 
 
+@pytest.mark.parametrize("label", [[[0, 1], [1, 1], [0, 0]], [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]])
+def test_from_arrays_takes_several_labels_of_each_node(label: Any) -> None:
+    graph = datasets.from_arrays(EDGES, FEAT, label)
+    assert graph.ndata["label"].tolist() == [[False, True], [True, True], [False, False]]
+
+
 def test_from_arrays_without_edges_and_with_targets() -> None:
     graph = datasets.from_arrays([], FEAT, [0.5, 1.5, 2.5])
     assert graph.num_edges() == 0
@@ -653,6 +808,8 @@ def test_from_arrays_without_edges_and_with_targets() -> None:
         ({"feat": np.empty((0, 4)), "edges": []}, "the graph has no nodes"),
         ({"num_nodes": 4}, "feat has 3 rows for 4 nodes"),
         ({"label": [0, 1]}, r"label has shape \(2,\): expected \(3,\)"),
+        ({"label": [[0], [1], [1]]}, r"label has shape \(3, 1\): expected \(3,\)"),
+        ({"label": [[0, 1], [1, 2], [0, 0]]}, "label has several columns, so each entry is 0 or 1, but some are"),
         ({"label": [0, -1, 1]}, "label holds -1: classes count from 0"),
         ({"label": np.array([0, 1, 2**63], np.uint64)}, "label holds 9223372036854775808: classes count from 0 to at"),
         ({"label": [0, 1, 10**30]}, "label has dtype object: expected integer classes"),

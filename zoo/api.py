@@ -17,6 +17,7 @@ from zoo.hub import SCHEME
 from zoo.inference import forward, predict_logits
 from zoo.model import ZooModel
 from zoo.predictions import Prediction
+from zoo.training.loaders import check_binary, check_shape, plain
 from zoo.training.loop import seeded
 from zoo.training.tasks import TASKS, measure
 from zoo.weights import is_path, load
@@ -53,7 +54,8 @@ def evaluate(source: str | Path | ZooModel, data: Any = None, *, metric: str | N
         source: Whatever `zoo.load` takes: a name, a folder, an address on the Hub; or a model.
         data: A raw DGLGraph with ndata `feat`, `label` and `test_mask`, or a `zoo.datasets.GraphDataset`; the model's
             `prepare` is applied. Default: for a name of the registry, the test set of the recorded score.
-        metric: Default: without data that of the recorded score, else `accuracy`, for regression `mse`.
+        metric: Default: without data that of the recorded score, else `accuracy`, for regression `mse`, where nodes
+            have several labels `roc-auc`.
 
     Raises:
         DatasetNotFound: The registry's data is neither at hand nor to be fetched.
@@ -99,7 +101,10 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
         ConfigError: The block size is not a positive number.
         ZooError: See `load`.
     """
-    logits = predict_logits(_model(model), graph, _positive(block_size))
+    model = _model(model)
+    logits = predict_logits(model, graph, _positive(block_size))
+    if model.multilabel:
+        return Prediction((logits > 0).long(), logits.sigmoid())
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
@@ -123,7 +128,8 @@ def _model(source: str | Path | ZooModel) -> ZooModel:
 def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float]:
     """Name and value of a metric on the data's test set; by default the first metric of its task."""
     logits, labels = _test_nodes(model, data) if isinstance(data, dgl.DGLGraph) else _test_graphs(model, data)
-    task = TASKS["node-regression" if labels.is_floating_point() else "node-classification"]
+    single = "node-regression" if labels.is_floating_point() else "node-classification"
+    task = TASKS["node-multilabel" if labels.dim() == 2 else single]
     metric = metric or task.metrics[0]
     if metric not in task.metrics:
         raise RecipeError(f"metric {metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
@@ -152,21 +158,22 @@ def _test_graphs(model: ZooModel, dataset: Any) -> tuple[Tensor, Tensor]:
 
 
 def _test_items(holder: Mapping[str, Any], label: str, size: int) -> tuple[Tensor, Tensor]:
-    """Numbers and labels (int64 classes or float32 targets) of the items in the test mask."""
+    """Numbers of the items in the test mask, and their labels as `plain` has them."""
     if missing := [name for name in (label, "test_mask") if name not in holder]:
         raise GraphError(f"the graph lacks ndata {' and '.join(missing)}: a score needs labels and a test mask")
     labels, mask = holder[label], holder["test_mask"]
-    if labels.shape != (size,):
-        raise GraphError(f"{label} has shape {tuple(labels.shape)}: expected ({size},)")
+    check_shape(labels, label, size)
     if mask.dtype != torch.bool or mask.shape != (size,):
         raise GraphError(f"test_mask is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
     if not mask.any():
         raise GraphError("the test mask is empty")
-    labels = labels[mask]
-    return mask.nonzero().squeeze(1), labels.float() if labels.is_floating_point() else labels.long()
+    return mask.nonzero().squeeze(1), plain(labels[mask])
 
 
 def _check_labels(model: ZooModel, labels: Tensor) -> None:
+    if model.multilabel or labels.dim() == 2:
+        _check_several_labels(model, labels)
+        return
     if labels.is_floating_point():
         if model.num_classes > 1:
             raise ConfigError(f"the labels are targets of a regression, but the model has {model.num_classes} classes")
@@ -182,3 +189,13 @@ def _check_labels(model: ZooModel, labels: Tensor) -> None:
             f"the labels need {int(labels.max()) + 1} classes, but the model has {model.num_classes}: "
             "fine-tune it on this data first"
         )
+
+
+def _check_several_labels(model: ZooModel, labels: Tensor) -> None:
+    given = labels.shape[1] if labels.dim() == 2 else 1
+    wanted = model.num_classes if model.multilabel else 1
+    if given != wanted:
+        raise ConfigError(
+            f"labels of each node: {given} in the data, but {wanted} in the model: fine-tune it on this data first"
+        )
+    check_binary(labels)

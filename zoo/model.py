@@ -60,6 +60,10 @@ class ZooModel(nn.Module, ABC):
         num_classes: Number of classes; 1 for regression.
         readout: Default: None, logits per node. `"mean"`, `"sum"` or `"max"` of each graph's nodes: logits per graph.
         transforms: Names from `zoo.datasets.transforms` that `prepare` applies to a raw graph.
+
+    Attributes:
+        multilabel: Whether each logit is a label of its own, of which a node has any number, and not one class of
+            several. Training sets it, and the config has it where it is True.
     """
 
     method: ClassVar[str]
@@ -92,6 +96,7 @@ class ZooModel(nn.Module, ABC):
             raise ConfigError(f"transforms names one twice: {', '.join(transforms)}")
         self.in_feats, self.num_classes, self.readout = in_feats, num_classes, readout
         self.transforms = tuple(transforms)
+        self.multilabel = False
         self.load_report: LoadReport | None = None
 
     def num_hidden(self, num_layers: int, *, head_apart: bool = False) -> int:
@@ -109,7 +114,7 @@ class ZooModel(nn.Module, ABC):
     @property
     def config(self) -> dict[str, Any]:
         """The method's name and every argument of this model, as config.json has them."""
-        return {"method": self.method, **self.arguments}
+        return {"method": self.method, **self.arguments, **({"multilabel": True} if self.multilabel else {})}
 
     @abstractmethod
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:

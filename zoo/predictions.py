@@ -23,8 +23,9 @@ class Prediction:
     """What a model says of each node, or of each graph.
 
     Attributes:
-        values: Classes, (n,) int64; for regression the values, (n,) float.
-        probabilities: (n, num_classes); None for regression.
+        values: Classes, (n,) int64; for regression the values, (n,) float; of several labels those with a probability
+            beyond a half, (n, num_classes) int64 of 0 and 1.
+        probabilities: (n, num_classes), of several labels each one's own; None for regression.
     """
 
     values: Tensor
@@ -65,6 +66,8 @@ def write_csv(
 ) -> None:
     """Writes a line of column names, and one per node or graph: id, class or value, the probability of every class.
 
+    Of several labels each has a column `prediction0`, `prediction1` and so on.
+
     Args:
         prediction: To be written.
         file: Text file, open for writing.
@@ -73,11 +76,14 @@ def write_csv(
     """
     writer = csv.writer(file, lineterminator="\n")
     num_classes = 0 if prediction.probabilities is None else prediction.probabilities.shape[1]
-    writer.writerow([item if ids is None else "id", "prediction", *(f"p{c}" for c in range(num_classes))])
-    names: Sequence[object] = range(len(prediction.values)) if ids is None else ids
+    several = prediction.values.dim() == 2
+    values = prediction.values if several else prediction.values.unsqueeze(1)
+    predicted = [f"prediction{c}" for c in range(num_classes)] if several else ["prediction"]
+    writer.writerow([item if ids is None else "id", *predicted, *(f"p{c}" for c in range(num_classes))])
+    names: Sequence[object] = range(len(values)) if ids is None else ids
     for start in range(0, len(names), _ROWS):
         rows = slice(start, start + _ROWS)
-        columns: list[Iterable[object]] = [names[rows], prediction.values[rows].tolist()]
+        columns: list[Iterable[object]] = [names[rows], *values[rows].T.tolist()]
         if prediction.probabilities is not None:
             columns += prediction.probabilities[rows].T.tolist()
         writer.writerows(zip(*columns, strict=True))

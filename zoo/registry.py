@@ -40,7 +40,7 @@ MAX_NAME = 96  # a repository's on the Hub, too
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 METRICS = ("accuracy", "roc-auc", "mse", "nmse")
 PER_CENT = ("accuracy", "roc-auc")
-TASKS = ("node-classification", "node-regression", "graph-classification")
+TASKS = ("node-classification", "node-multilabel", "node-regression", "graph-classification")
 VERDICTS = ("reproduced", "close", "higher", "lower", "not run", "no published value")
 
 
@@ -128,7 +128,7 @@ class Checkpoint:
         recipe: Name of the recipe that made it.
         dataset: Name in `zoo.datasets`.
         split: Name of the split.
-        task: `node-classification`, `node-regression` or `graph-classification`.
+        task: One of `TASKS`.
         params: Number of trained parameters.
         weights: The weights file.
         hub: Where it can be fetched.

@@ -56,12 +56,12 @@ show a difference, which is not to say that there is none."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
-from their public origin; each is checked against its sha256 on every load (but `cora-full` and `ogbn-arxiv`, whose
-files nobody has recorded). *Edges*: distinct undirected edges without
-self-loops, for a directed set its arcs. One class: regression. Every set has `random-a-b-c` and `index-a-b-c` splits
-too, and those with classes `class-a-b-c` (per cent of train, validation, test) and `few-k-v` (number of every class);
-`zoo.datasets.splits` defines them. `align=…` puts the features in the columns of another set
-(`zoo.datasets.alignment`)."""
+from their public origin; each is checked against its sha256 on every load (but those of `cora-full`, `genius`,
+`ogbn-arxiv`, `arxiv-year` and `ogbn-proteins`, which nobody has recorded). *Edges*: distinct undirected edges without
+self-loops, for a directed set its arcs. One class: regression; in a multilabel set a node can be of any number of them.
+Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with classes `class-a-b-c` (per cent of train,
+validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines them. `align=…` puts the features
+in the columns of another set (`zoo.datasets.alignment`)."""
 
 
 def number(value: float, metric: str) -> str:

@@ -297,12 +297,14 @@ def _build(config: dict[str, Any], tensors: dict[str, Tensor], folder: Path) -> 
             model = models.create(config["method"], _arguments(config))
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG}: {_shortened(error)}") from error
+    model.multilabel = "multilabel" in config
     _fill(model, tensors, folder / WEIGHTS)
     return model
 
 
 def _arguments(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key != "method"}
+    """What a config says to the model's class; a `multilabel` that is not True is left in, to be refused."""
+    return {key: value for key, value in config.items() if key != "method" and (key, value) != ("multilabel", True)}
 
 
 @contextlib.contextmanager
@@ -403,6 +405,7 @@ def adapt(source: ZooModel, target: ZooModel) -> ZooModel:
     tensors, own = source.state_dict(), target.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
     target.load_state_dict({**own, **kept})
+    target.multilabel = source.multilabel
     new, dropped = (tuple(name for name in names if name not in kept) for names in (own, tensors))
     target.load_report = LoadReport(tuple(kept), new, dropped)
     return target

@@ -13,11 +13,12 @@ from zoo.errors import DatasetNotFound
 
 __all__ = ["DatasetInfo", "Task", "info", "list_datasets"]
 
-Task = Literal["node-classification", "node-regression", "graph-classification"]
+Task = Literal["node-classification", "node-multilabel", "node-regression", "graph-classification"]
 
 # The families of splits that are drawn, not read from a file; `zoo.datasets.splits` says what their numbers mean.
 DRAWN_SPLITS = {
     "node-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "balanced-a-b-c", "few-k-v"),
+    "node-multilabel": ("random-a-b-c", "index-a-b-c"),
     "node-regression": ("random-a-b-c", "index-a-b-c"),
     "graph-classification": ("random-a-b-c", "class-a-b-c", "index-a-b-c", "balanced-a-b-c", "few-k-v"),
 }
@@ -36,7 +37,7 @@ class DatasetInfo:
             The loaded graph stores an undirected edge in both directions, so it has twice as many. None if the edges
             are drawn anew for every seed.
         in_feats: Width of `ndata["feat"]`.
-        num_classes: Classes; 1 for regression, which is the width of its output.
+        num_classes: Classes, or labels of which each node has several; 1 for regression, the width of its output.
         directed: Whether the direction of edges is kept.
         stored_splits: Splits that are published with the data, or have a protocol of their own.
         default_split: The split when none is named.
@@ -136,10 +137,11 @@ _SHCHUR = {
     "reader": "gnn_benchmark",
 }
 _GRAPH2GAUSS = {"default_split": "class-80-10-10", "source": "Bojchevski and Günnemann 2018, graph2gauss"}
+_LINKX = {"default_split": "random-50-25-25", "source": "Lim et al. 2021, LINKX"}
 _SYNTHETIC = {"default_split": "random-60-20-20", "reader": "synthetic"}
 
-# Counts of cora-full, roman-empire, amazon-ratings, questions and ogbn-arxiv are the published ones; all others were
-# read out of the files.
+# Counts of cora-full, roman-empire, amazon-ratings, questions, genius and what `ogbn` reads are the published ones; all
+# others were read out of the files.
 _CATALOG = {
     entry.name: entry
     for entry in [
@@ -206,6 +208,21 @@ _CATALOG = {
         *_sets(
             ("ogbn-arxiv", "ogbn-arxiv", 169343, 1166243, 128, 40),
             directed=True,
+            stored_splits=("official",),
+            default_split="official",
+            source="Hu et al. 2020, Open Graph Benchmark",
+            reader="ogbn",
+        ),
+        *_sets(
+            ("arxiv-year", "ogbn-arxiv", 169343, 1166243, 128, 5),
+            directed=True,
+            reader="ogbn",
+            **_LINKX,
+        ),
+        *_sets(("genius", "genius", 421961, 984979, 12, 2), directed=True, reader="linkx", **_LINKX),
+        *_sets(
+            ("ogbn-proteins", "ogbn-proteins", 132534, 39561252, 8, 112),
+            task="node-multilabel",
             stored_splits=("official",),
             default_split="official",
             source="Hu et al. 2020, Open Graph Benchmark",

@@ -55,13 +55,14 @@ def node_graph(src: Array, dst: Array, feat: Array, label: Array, *, undirected:
     Args:
         src: Sources, shape (num_edges,); likewise `dst`.
         feat: Features, shape (num_nodes, in_feats).
-        label: Classes (integers) or targets (floats), shape (num_nodes,).
+        label: Classes (integers) or targets (floats), shape (num_nodes,); or several labels of each node, 0 or 1,
+            shape (num_nodes, num_classes).
         undirected: Whether to add every edge's reverse and to leave out self-loops.
     """
     src, dst = canonical_edges(src, dst, len(feat), undirected=undirected, self_loops=not undirected)
     graph = dgl.graph((torch.from_numpy(src), torch.from_numpy(dst)), num_nodes=len(feat))
     graph.ndata["feat"] = torch.from_numpy(np.ascontiguousarray(feat, dtype=np.float32))
-    kind = np.float32 if np.issubdtype(label.dtype, np.floating) else np.int64
+    kind = bool if label.ndim == 2 else np.float32 if np.issubdtype(label.dtype, np.floating) else np.int64
     graph.ndata["label"] = torch.from_numpy(np.ascontiguousarray(label, dtype=kind))
     return graph
 
@@ -105,14 +106,16 @@ def from_arrays(
         edges: Integers of shape (2, num_edges) or (num_edges, 2), a pair of arrays (sources, destinations), or a SciPy
             sparse adjacency matrix. An array of shape (2, 2) is read as (sources, destinations).
         feat: Features, shape (num_nodes, in_feats); NumPy, torch, a list or a SciPy sparse matrix.
-        label: Integer classes, counted from 0, or float targets of a regression; shape (num_nodes,).
+        label: Integer classes, counted from 0, or float targets of a regression, shape (num_nodes,); or several labels
+            of each node, 0 or 1, shape (num_nodes, num_classes).
         train_mask: bool of shape (num_nodes,); likewise `val_mask` and `test_mask`. No node may be in two of them.
         num_nodes: Number of nodes; default: the rows of `feat`. Given, it is compared with them.
         undirected: Whether to add every edge's reverse, which nearly every model expects. Edges given twice are kept
             once, self-loops are kept.
 
     Returns:
-        A graph with `ndata` feat (float32), label (int64 or float32) and the masks, as far as they are given.
+        A graph with `ndata` feat (float32), label (int64, float32; bool where each node has several) and the masks, as
+        far as they are given.
 
     Raises:
         GraphError: The arrays do not describe a graph; the message says which one and why.
@@ -215,6 +218,10 @@ def _edges(edges: Any, num_nodes: int) -> tuple[Array, Array]:
 
 def _label(values: Any, num_nodes: int) -> Array:
     label = _array(values, "label")
+    if label.ndim == 2 and len(label) == num_nodes and label.shape[1] > 1:
+        if not np.isin(label, (0, 1)).all():
+            raise GraphError("label has several columns, so each entry is 0 or 1, but some are neither")
+        return label.astype(np.bool_)
     if label.shape != (num_nodes,):
         raise GraphError(f"label has shape {label.shape}: expected ({num_nodes},), one per node")
     if label.dtype.kind == "f":

@@ -13,7 +13,8 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
     """Loads a data set by name, its files checked against their sha256, with a split's masks.
 
     Raw files are looked for in `$ZOO_DATA`, then in the cache (`$ZOO_CACHE`, else the user's), then fetched from their
-    public origin. No sha256 is known of `cora-full`, nor of `ogbn-arxiv`, which the package `ogb` fetches.
+    public origin. No sha256 is known of `cora-full` and `genius`, nor of `ogbn-arxiv`, `arxiv-year` and
+    `ogbn-proteins`, which the package `ogb` fetches.
 
     Args:
         name: One of `list_datasets()`.
@@ -26,12 +27,13 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
         For a node-level set a graph with `ndata`
 
         - `feat`: float32, shape (num_nodes, in_feats)
-        - `label`: int64 classes or float32 targets, shape (num_nodes,)
+        - `label`: int64 classes or float32 targets, shape (num_nodes,); where each node has several labels bool,
+          shape (num_nodes, num_classes)
         - `train_mask`, `val_mask`, `test_mask`: bool, shape (num_nodes,); disjoint, they need not cover all nodes.
 
         Its edges are sorted by (source, destination), none twice. Undirected sets store both directions and no
-        self-loops; `*-directed` ones store what the raw file has, self-loops included. For a graph-level set a
-        `GraphDataset`.
+        self-loops; directed ones (`info(name).directed`) store what the raw file has, self-loops included. For a
+        graph-level set a `GraphDataset`.
 
     Raises:
         DatasetNotFound: No such name, or the files are neither at hand nor to be fetched.

@@ -1,5 +1,11 @@
 """Node-level sets of the Open Graph Benchmark (Hu et al. 2020), in the layout in which the package `ogb` stores them.
 
+`arxiv-year` (Lim et al. 2021, LINKX) is ogbn-arxiv with other labels: in which fifth of the years a paper appeared. Its
+authors ship five random 50/25/25 splits, drawn once; here the same shares are drawn anew for every seed.
+
+ogbn-proteins has no features of nodes: a protein gets the mean of its associations' eight features, as in OGB's and
+LINKX's code. (N²'s code takes a protein's species, one-hot, and the sum of the eight.)
+
 The tables `*.csv.gz` are read, never what ogb makes of them: that is a pickle, which PyTorch 2.6 and later refuse to
 open. ogb is imported where it is needed only, for its import asks the network whether it is the newest.
 """
@@ -22,32 +28,66 @@ from zoo.datasets.catalog import DatasetInfo
 from zoo.datasets.graphs import Array, node_graph
 from zoo.errors import DatasetNotFound, IntegrityError
 
-_RAW = ("edge", "node-feat", "node-label", "num-node-list", "num-edge-list")
+_TABLES = {
+    "ogbn-arxiv": ("node-feat", "node-label"),
+    "arxiv-year": ("node-feat", "node_year"),
+    "ogbn-proteins": ("edge-feat", "node-label"),
+}
+_SPLITS = {"ogbn-arxiv": "time", "ogbn-proteins": "species"}
 _PARTS = ("train", "valid", "test")
-_FILES = [f"raw/{name}.csv.gz" for name in _RAW] + [f"split/time/{part}.csv.gz" for part in _PARTS]
 
 
 def read(info: DatasetInfo) -> dgl.DGLGraph:
-    """ogbn-arxiv, every citation in its own direction."""
+    """ogbn-arxiv or arxiv-year, every citation in its own direction, or ogbn-proteins."""
     from ogb.io.read_graph_raw import read_csv_graph_raw
 
     raw = _folder(info) / "raw"
+    _, labels = _TABLES[info.name]
     with _as_integrity_error(raw):
         with _silence():
             (graph,) = read_csv_graph_raw(str(raw))
         (src, dst), feat = graph["edge_index"], graph["node_feat"]
-        label = _column(raw / "node-label.csv.gz")
+        label = _labels(info, raw / f"{labels}.csv.gz")
         ends = np.concatenate([src, dst])
-        if len(label) != len(feat) or not np.all((ends >= 0) & (ends < len(feat))):
-            raise ValueError("edges, features and labels are not about the same nodes")
+        if not np.all((ends >= 0) & (ends < len(label))):
+            raise ValueError("edges and labels are not about the same nodes")
+        if feat is None:
+            feat = _mean_over_edges(src, dst, graph["edge_feat"], len(label))
+        if len(feat) != len(label):
+            raise ValueError("features and labels are not about the same nodes")
     return node_graph(src, dst, feat, label, undirected=not info.directed)
 
 
+def _labels(info: DatasetInfo, path: Path) -> Array:
+    if info.task == "node-multilabel":
+        table = _table(path, np.float64)
+        if not np.isin(table, (0, 1)).all():
+            raise ValueError("a label is neither 0 nor 1")
+        return table
+    (column,) = _table(path).T
+    return quantile_classes(column, info.num_classes) if info.name == "arxiv-year" else column
+
+
+def quantile_classes(values: Array, num_classes: int) -> Array:
+    """Classes of about equal size: class k has the values from the k-th of `num_classes` quantiles up to the next."""
+    bounds = np.quantile(values, np.arange(1, num_classes) / num_classes)
+    return np.searchsorted(bounds, values, side="right")
+
+
+def _mean_over_edges(src: Array, dst: Array, feat: Array, num_nodes: int) -> Array:
+    """Each node's mean of its edges' features, (num_nodes, width); an edge is one of both its ends."""
+
+    def sums(weights: Array | None) -> Array:
+        return np.bincount(src, weights, num_nodes) + np.bincount(dst, weights, num_nodes)
+
+    return np.stack([sums(column) for column in feat.T], axis=1) / np.maximum(sums(None), 1)[:, None]
+
+
 def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Masks:
-    """The official split, by the year of publication."""
-    folder = _folder(info) / "split" / "time"
+    """The official split: of ogbn-arxiv by the year of publication, of ogbn-proteins by the species."""
+    folder = _folder(info) / "split" / _SPLITS[info.name]
     with _as_integrity_error(folder):
-        parts = [torch.from_numpy(_column(folder / f"{part}.csv.gz")) for part in _PARTS]
+        parts = [torch.from_numpy(_table(folder / f"{part}.csv.gz")[:, 0]) for part in _PARTS]
         return splits.from_indices(len(labels), *parts)
 
 
@@ -57,16 +97,22 @@ def _folder(info: DatasetInfo) -> Path:
     data, cache = os.environ.get("ZOO_DATA"), sources.cache() / "ogb"
     places = ([Path(data, "ogb", name)] if data else []) + [cache / name]
     for place in places:
-        if all((place / file).is_file() for file in _FILES):
+        if all((place / file).is_file() for file in _files(info)):
             return place
     _fetch(info, cache, name)
     return cache / name
 
 
+def _files(info: DatasetInfo) -> list[str]:
+    raw = ("edge", *_TABLES[info.name], "num-node-list", "num-edge-list")
+    parts = [f"split/{_SPLITS[info.name]}/{part}" for part in _PARTS] if info.name in _SPLITS else []
+    return [f"{file}.csv.gz" for file in (*(f"raw/{table}" for table in raw), *parts)]
+
+
 def _fetch(info: DatasetInfo, root: Path, name: str) -> None:
     from ogb.nodeproppred import NodePropPredDataset
 
-    remedy = f"Set ZOO_DATA to a folder whose ogb/{name} has {', '.join(_FILES)}, or connect to the network"
+    remedy = f"Set ZOO_DATA to a folder whose ogb/{name} has {', '.join(_files(info))}, or connect to the network"
     if (root / name).exists():  # ogb would ask at the terminal what to do with it
         raise DatasetNotFound(f"data set {info.name!r} is not whole in {root / name}: delete that. {remedy}")
     try:
@@ -78,9 +124,9 @@ def _fetch(info: DatasetInfo, root: Path, name: str) -> None:
         ) from error
 
 
-def _column(path: Path) -> Array:
-    """A table of one column of integers, without a header."""
-    return pandas.read_csv(path, header=None, dtype=np.int64)[0].to_numpy(copy=True)
+def _table(path: Path, dtype: type = np.int64) -> Array:
+    """A table of numbers, without a header."""
+    return pandas.read_csv(path, header=None, dtype=dtype).to_numpy(copy=True)
 
 
 @contextlib.contextmanager

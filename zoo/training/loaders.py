@@ -13,7 +13,7 @@ from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.training.tasks import TASKS, Task
 
-__all__ = ["FullGraph", "GraphBatches", "Loader", "make_loader"]
+__all__ = ["FullGraph", "GraphBatches", "Loader", "check_binary", "check_shape", "describe", "make_loader", "plain"]
 
 PARTS = ("train", "val", "test")
 MOST_CLASSES = 1000  # that a set with fewer items may have
@@ -29,7 +29,7 @@ class FullGraph:
 
     def __init__(self, graph: "dgl.DGLGraph", model: ZooModel) -> None:
         self.graph = model.prepare(graph)
-        self.labels = _plain(self.graph.ndata["label"])
+        self.labels = plain(self.graph.ndata["label"])
         self.rows = {part: self.graph.ndata[f"{part}_mask"].nonzero().squeeze(1) for part in PARTS}
         self._shares_passes = False
         self._ahead: Tensor | None = None
@@ -78,7 +78,7 @@ class GraphBatches:
 
     def __init__(self, dataset: Any, model: ZooModel, batch_size: int) -> None:
         self.graphs = [model.prepare(graph) for graph in dataset.graphs]
-        self.labels = _plain(dataset.labels)
+        self.labels = plain(dataset.labels)
         self.batch_size = batch_size
         self.train_rows = dataset.train_mask.nonzero().squeeze(1)
         self.evaluation = {
@@ -106,22 +106,43 @@ class GraphBatches:
 Loader = FullGraph | GraphBatches
 
 
-def _plain(labels: Tensor) -> Tensor:
-    """Classes as int64, targets as float32."""
-    return labels.float() if labels.is_floating_point() else labels.long()
+def plain(labels: Tensor) -> Tensor:
+    """Classes as int64; targets, and labels of which each node has several, as float32."""
+    return labels.float() if labels.is_floating_point() or labels.dim() == 2 else labels.long()
+
+
+def check_shape(labels: Tensor, name: str, size: int) -> None:
+    """Raises GraphError unless each item has a label; nodes, whose labels are called `label`, may have several each.
+
+    A single column is refused: it could be classes, too.
+    """
+    several = name == "label" and labels.dim() == 2 and labels.shape[1] > 1
+    if labels.shape[:1] != (size,) or not (several or labels.dim() == 1):
+        hint = "; several labels of each node are columns of 0 and 1" if name == "label" else ""
+        raise GraphError(f"{name} has shape {tuple(labels.shape)}: expected ({size},){hint}")
+
+
+def check_binary(labels: Tensor) -> None:
+    """Raises GraphError unless all of several labels are 0 or 1, False or True."""
+    if not ((labels == 0) | (labels == 1)).all():
+        raise GraphError("each of several labels is 0 or 1, but one in the masks is neither: leave its node out")
 
 
 def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
     """The loader that fits the data: a DGLGraph or a `GraphDataset`.
 
     Raises:
-        ConfigError: The model gives logits per node for a set of graphs, or per graph for one graph.
+        ConfigError: The model gives logits per node for a set of graphs, or per graph for one graph; or not as many as
+            each node has labels.
     """
     if isinstance(data, dgl.DGLGraph):
         if model.readout is not None:
             raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
         if batch_size is not None:
             raise ConfigError(f"batch_size={batch_size} is for sets of graphs; one graph is trained on whole")
+        labels = data.ndata["label"]
+        if labels.dim() == 2 and labels.shape[1] != model.num_classes:
+            raise ConfigError(f"num_classes={model.num_classes}, but each node has {labels.shape[1]} labels")
         return FullGraph(data, model)
     if model.readout is None:
         raise ConfigError('this model has no readout, so it classifies nodes, but the data is a set of graphs')
@@ -129,7 +150,10 @@ def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
 
 
 def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
-    """Task, in_feats and num_classes (1 for regression) of a DGLGraph or a `GraphDataset`.
+    """Task, in_feats and num_classes of a DGLGraph or a `GraphDataset`.
+
+    Integer labels are classes, floats the targets of a regression (num_classes is 1), and a graph's labels of shape
+    (num_nodes, num_classes), of False and True or 0 and 1, are several for each node.
 
     Args:
         data: The graph or the set.
@@ -154,9 +178,11 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
     if missing := [key for key in (label, *(f"{part}_mask" for part in PARTS)) if key not in holder]:
         raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
     size = data.num_nodes() if node_level else len(graphs)
-    used = holder[label][_used(holder, size, tests_on_all)] if holder[label].shape == (size,) else None
-    if used is None:
-        raise GraphError(f"{label} has shape {tuple(holder[label].shape)}: expected ({size},)")
+    check_shape(holder[label], label, size)
+    used = holder[label][_used(holder, size, tests_on_all)]
+    if used.dim() == 2:
+        check_binary(used)
+        return TASKS["node-multilabel"], widths.pop(), used.shape[1]
     if used.is_floating_point():
         if not torch.isfinite(used).all():
             raise GraphError("a target in the masks is NaN or infinite; leave it out of the masks")

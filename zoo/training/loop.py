@@ -189,7 +189,7 @@ def fit(
     Args:
         model: Its parameters that need a gradient are trained.
         loader: Batches to train on, and the items to score.
-        task: Objective.
+        task: Objective; the model keeps whether it is that of several labels.
         training: Optimiser and length.
         protocol: Metric and selection rule.
         folder: See `train`.
@@ -200,6 +200,7 @@ def fit(
     if protocol.metric not in task.metrics:
         raise RecipeError(f"metric {protocol.metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
     identity = identity or {}
+    model.multilabel = task.name == "node-multilabel"
     with locked(folder / RESULT, wait=False) if folder else nullcontext():
         if finished := _read_result(folder, identity):
             return finished

@@ -1,5 +1,6 @@
 """Objective and metric of each task."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class Task:
 
     Attributes:
         name: As in the registry.
-        loss: Of logits (n, num_classes) and labels (n,).
+        loss: Of logits (n, num_classes) and labels (n,), or (n, num_classes) where a node has several.
         metrics: The metrics that make sense for it.
     """
 
@@ -32,7 +33,7 @@ class Metric:
     """How well it is learnt.
 
     Attributes:
-        compute: Of logits (n, num_classes) and labels (n,).
+        compute: Of logits and labels as in `Task`.
         higher_is_better: Whether a larger value is the better one.
     """
 
@@ -48,20 +49,31 @@ def _squared_error(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.mse_loss(logits.squeeze(1), labels)
 
 
+def _binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+
+
 def _accuracy(logits: Tensor, labels: Tensor) -> float:
     """Per cent of right classes."""
     return 100 * int((logits.argmax(1) == labels).sum()) / len(labels)
 
 
 def _roc_auc(logits: Tensor, labels: Tensor) -> float:
-    """Area under the ROC curve of class 1 against class 0, in per cent."""
+    """Area under the ROC curve of class 1 against class 0, in per cent; of several labels the mean over them.
+
+    A label that all items have, or none, is left out of the mean, as in Open Graph Benchmark's evaluator.
+    """
     from sklearn.metrics import roc_auc_score
 
-    if logits.shape[1] != 2:
-        raise RecipeError(f"roc-auc is for two classes, not {logits.shape[1]}")
-    if len(labels.unique()) < 2:
+    if labels.dim() == 1:
+        if logits.shape[1] != 2:
+            raise RecipeError(f"roc-auc is for two classes, not {logits.shape[1]}")
+        logits, labels = (logits[:, 1] - logits[:, 0]).unsqueeze(1), labels.unsqueeze(1)
+    columns = zip(labels.T.cpu().numpy(), logits.T.cpu().numpy(), strict=True)
+    areas = [float(roc_auc_score(label, logit)) for label, logit in columns if label.min() < label.max()]
+    if not areas:
         raise RecipeError("roc-auc needs items of both classes in the validation and the test mask")
-    return 100 * float(roc_auc_score(labels.cpu().numpy(), (logits[:, 1] - logits[:, 0]).cpu().numpy()))
+    return 100 * statistics.fmean(areas)
 
 
 def _mse(logits: Tensor, labels: Tensor) -> float:
@@ -84,6 +96,7 @@ def _classification(name: str) -> Task:
 TASKS = {
     "node-classification": _classification("node-classification"),
     "graph-classification": _classification("graph-classification"),
+    "node-multilabel": Task("node-multilabel", _binary_cross_entropy, ("roc-auc",)),
     "node-regression": Task("node-regression", _squared_error, ("mse", "nmse")),
 }
 METRICS = {
