@@ -427,6 +427,26 @@ def test_a_wrong_choice_of_layers_or_panels_is_told(tables: Path, old: str, new:
         reproduction.find_table("layered")
 
 
+PUBLISHED = """
+title = "Published"
+base = "gcn-cora"
+rows = ["gcn"]
+columns = ["as in the recipe", "another", "none"]
+
+[column]
+another = { model.num_layers = 3, published = { value = 81.0, source = "a paper" } }
+none = { model.num_layers = 4, published = {} }
+"""
+
+
+def test_a_published_value_takes_the_place_of_the_whole_of_the_base_recipes(tables: Path) -> None:
+    (tables / "published.toml").write_text(PUBLISHED)
+    first, second, third = (cell.recipe.published for cell in reproduction.find_table("published").cells)
+    assert first == find("gcn-cora").published and first is not None
+    assert second == published(81.0)
+    assert third is None
+
+
 def test_an_unknown_table_is_told_the_nearest() -> None:
     with pytest.raises(RecipeNotFound, match="did you mean planetoid"):
         reproduction.find_table("planetiod")

@@ -249,7 +249,8 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. `not_run`, for all or some cells, says why they have no runs.
+    `[cell."ROW/COLUMN"]`, the later ones winning. `published` takes the place of the whole of the base recipe's; `{}`
+    leaves none. `not_run`, for all or some cells, says why they have no runs.
     `Table` explains `baseline`, `layers` and `panel`, which it may have.
 
     Raises:
@@ -296,7 +297,12 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         )
         base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
         not_run = overrides.pop("not_run", settings.get("not_run", Cell.not_run))
-        merged = recipes.merge(recipes.find_settings(base), overrides)
+        settings_of_base = recipes.find_settings(base)
+        if "published" in overrides:
+            settings_of_base.pop("published", None)
+        merged = recipes.merge(settings_of_base, overrides)
+        if not merged.get("published", True):
+            del merged["published"]
         return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"), not_run)
 
     cells = tuple(make_cell(row, column) for row in rows for column in columns)
