@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import zoo
+from zoo import models
 from zoo.errors import CheckpointNotFound, ConfigError, GraphError, RecipeError
 from zoo.model import ZooModel
 from zoo.training import loop
@@ -104,6 +105,12 @@ def test_what_has_no_number_learns_as_the_first_layer() -> None:
     assert found["encoder.weight"] == found["convs.0.linear.weight"] == 0.5**3
     assert found["activations.2.activate.numerator"] == 0.5
     assert found["head.linear.weight"] == 1.0
+
+
+def test_layer_decay_leaves_a_method_that_is_all_head_its_rate() -> None:
+    source = models.create("sgc", {"in_feats": 8, "num_classes": 2})
+    found = rates(*start(source, 8, 2, TrainingSpec(epochs=1, lr=1.0), layer_decay=0.5))
+    assert set(found.values()) == {1.0}
 
 
 def test_layer_decay_of_one_changes_no_bit(digits: object) -> None:

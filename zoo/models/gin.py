@@ -27,7 +27,7 @@ from zoo import ops
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
-from zoo.nn.sparse_linear import Dropout, Features, Linear, SparseFeatures
+from zoo.nn.sparse_linear import Dropout, Features, Linear, dense
 
 __all__ = ["GIN", "SumConv"]
 
@@ -91,7 +91,7 @@ class GIN(ZooModel):
             return
         *others, last = self._stack(graph, feat, nn.Identity())
         yield from others
-        yield torch.cat([_dense(feat), *others, last], dim=1)
+        yield torch.cat([dense(feat), *others, last], dim=1)
 
     def _stack(self, graph: "dgl.DGLGraph", feat: Features, dropout: nn.Module) -> Iterator[Tensor]:
         state = dropout(feat)
@@ -158,7 +158,3 @@ class Predictions(nn.Module):
         """Of graphs, (num_graphs, sum of widths), to (num_graphs, num_classes)."""
         parts = zip(self.linears, pooled.split(self.widths, dim=1), strict=True)
         return torch.stack([self.dropout(linear(part)) for linear, part in parts]).sum(0)
-
-
-def _dense(feat: Features) -> Tensor:
-    return feat.csr.to_dense() if isinstance(feat, SparseFeatures) else feat

@@ -22,7 +22,7 @@ from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import GCNConv, LinearConv
-from zoo.nn.sparse_linear import Features, Linear, SparseFeatures, compress
+from zoo.nn.sparse_linear import Features, Linear, SparseFeatures, compress, dense
 
 __all__ = ["SGC"]
 
@@ -74,7 +74,7 @@ class SGC(ZooModel):
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """The features after each propagation."""
-        state = _dense(feat) if self.reduction is None else self.reduction(feat)
+        state = dense(feat) if self.reduction is None else self.reduction(feat)
         for _ in range(self.num_steps):
             state = ops.propagate_gcn(graph, state)
             yield state
@@ -115,7 +115,3 @@ class LastConv(GCNConv):
     def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
         """See the class."""
         return super().forward(graph, compress(feat) if isinstance(feat, Tensor) else feat)
-
-
-def _dense(feat: Features) -> Tensor:
-    return feat.csr.to_dense() if isinstance(feat, SparseFeatures) else feat

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from zoo._cache import per_tensor
 from zoo.errors import ConfigError
 
-__all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress"]
+__all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress", "dense"]
 
 INITS = ("torch", "glorot")
 MAX_DENSITY = 0.15  # above it the dense product is the faster one
@@ -85,6 +85,11 @@ def compress(feat: Tensor) -> Tensor | SparseFeatures:
         return feat
     sparse = per_tensor(feat, SparseFeatures, lambda: SparseFeatures.from_dense(feat) if _is_sparse(feat) else None)
     return feat if sparse is None else sparse
+
+
+def dense(feat: Features) -> Tensor:
+    """The features as a plain (num_nodes, in_feats) matrix."""
+    return feat.csr.to_dense() if isinstance(feat, SparseFeatures) else feat
 
 
 def _is_sparse(feat: Tensor) -> bool:

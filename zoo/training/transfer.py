@@ -68,7 +68,7 @@ def _taken_over(model: ZooModel, name: str) -> bool:
 def _layer_groups(model: ZooModel, lr: float, decay: float) -> tuple[ParameterGroup, ...]:
     """A group for each trained parameter that was taken over, with the learning rate of its layer."""
     layers = {name: _layer(name) for name, _ in model.named_parameters() if not name.startswith("head.")}
-    depth = max(layers.values()) + 1
+    depth = max(layers.values(), default=0) + 1  # a method may have nothing but its head
     return tuple(
         ParameterGroup(parameters=name, lr=lr * decay ** (depth - layers[name]))
         for name, parameter in model.named_parameters()
