@@ -8,9 +8,9 @@ which takes one pass for both scores. A data set that is not at hand is replaced
 always is one, of 169,343 nodes and 1,166,243 edges; it has one turn each whatever `--repeats` says, and needs minutes
 and 17 GB. Printed are medians over the turns:
 
-- an epoch in which no centroids are fitted, the fastest of several, which other work on the machine disturbed least, and
-  their median; one fit (with the assignment that every call does); and the fastest epoch with as many fits as fall due
-  in one on average;
+- an epoch in which no centroids are fitted: the fastest of several, which other work on the machine disturbed least,
+  and their median; one fit (with the assignment that every call does); and the fastest epoch with as many fits as fall
+  due in one on average;
 - the process's largest resident size, and the part of it that was not there before the training.
 
 Then, for ours, where the time of an epoch without fits goes, and the floor of any. An epoch counts as three forward

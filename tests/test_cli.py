@@ -197,6 +197,16 @@ def test_bundle_refuses_what_was_chosen_on_test_scores(tmp_path: Path) -> None:
     assert "selects on test scores" in result.stderr
 
 
+def test_bundle_refuses_what_tests_on_its_training_graphs(tmp_path: Path) -> None:
+    text = (resource("recipes") / "n2" / "n2-proteins.toml").read_text()
+    (tmp_path / "whole.toml").write_text(
+        text.replace('"n2-proteins"', '"whole"').replace('"tu-10fold"', '"tu-10fold-whole"')
+    )
+    result = run("bundle", str(tmp_path / "whole.toml"))
+    assert result.exit_code == 2
+    assert "tests on training graphs too" in result.stderr
+
+
 @pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 def test_the_demo_ends_with_measured_beside_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["cna-gcn-digits", "gcn-csbm"])

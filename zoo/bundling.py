@@ -5,6 +5,7 @@ from pathlib import Path
 from zoo import datasets, registry, weights
 from zoo._files import locked, resource
 from zoo.api import score
+from zoo.datasets import splits
 from zoo.errors import CheckpointError
 from zoo.registry import Checkpoint, Hub, Runs, Score, Weights
 from zoo.reproduction import Row, find_table, read_results, run_folder, summarise
@@ -35,6 +36,8 @@ def bundle(
     recipe = find(name)
     if recipe.protocol.select == "best-test":
         raise CheckpointError(f"{name} selects on test scores: a label for a paper's number, not a model to ship")
+    if splits.tests_on_all(recipe.data.split):
+        raise CheckpointError(f"{name} tests on training graphs too: a label for a paper's number, not a model to ship")
     if recipe.data.align is not None:
         raise CheckpointError(f"{name} reads features in the columns of {recipe.data.align}, which no checkpoint tells")
     table = table or recipe.name

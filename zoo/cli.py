@@ -77,7 +77,10 @@ def show(name: str) -> None:
 @main.command("eval")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--graph", type=click.Path(path_type=Path), help="Score on its test mask; a file as for `predict`.")
-@click.option("--metric", help="Default: that of the recorded score; on a graph accuracy, for regression mse.")
+@click.option(
+    "--metric",
+    help="Default: that of the recorded score; on a graph accuracy, for regression mse, for several labels roc-auc.",
+)
 def evaluate(sources: tuple[str, ...], graph: Path | None, metric: str | None) -> None:
     """Scores checkpoints on their own test sets, or on a graph of yours; exits with 1 if a recorded score differs."""
     from zoo import datasets
@@ -173,7 +176,11 @@ def _scores(run: Any) -> str:
 @click.option("--freeze", is_flag=True, help="Train only the head and what starts untrained.")
 @click.option("--num-classes", type=int, help="Default: as many as the largest label asks for.")
 @click.option("--batch-size", type=int, help="Graphs per step, for sets of graphs. Default: all at once.")
-@click.option("--metric", type=click.Choice(registry.METRICS), help="Default: accuracy, for regression mse.")
+@click.option(
+    "--metric",
+    type=click.Choice(registry.METRICS),
+    help="Default: accuracy, for regression mse, for several labels roc-auc.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
 def finetune(source: str, graph: Path, patience: int, directed: bool, **options: Any) -> None:

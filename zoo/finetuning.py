@@ -56,7 +56,7 @@ def finetune(
         freeze: Train only the head and what starts untrained; what is frozen keeps its buffers too.
         layer_decay: What the checkpoint has given learns with `lr` times this per layer of distance from the head, as
             in ULMFiT (arXiv:1801.06146); the head and what starts untrained learn with `lr`.
-        metric: Default: `accuracy`, for regression `mse`.
+        metric: Default: `accuracy`, for regression `mse`, for several labels `roc-auc`.
         seed: Draws new parameters, dropout and the order of batches.
         folder: Where the log and the fine-tuned checkpoint are written; an interrupted run goes on from there.
         progress: Show a progress bar.
