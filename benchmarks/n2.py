@@ -15,7 +15,8 @@ process's largest resident size, and the part of it that was not there before th
   and ten classes. A training that asks for more than `--limit` GB of address space is out of memory, and so are those
   of the same formulation on larger graphs.
 
-`--out` writes a table of all measurements, as CSV; `--plot` draws those of `scaling`, as SVG.
+`--out` writes a table of all measurements, as CSV; `--plot` draws those of `scaling`, as SVG (crosses: out of memory,
+which is `--limit`).
 """
 
 import csv
@@ -237,7 +238,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["part", "nodes", "formulation", "fastest_s", "median_s", "peak_mb", "training_mb"])
     for row in rows:
-        numbers = [] if row.turn is None else [f"{number:.4g}" for number in row.turn]
+        numbers = [""] * 4 if row.turn is None else "{:.4f} {:.4f} {:.0f} {:.0f}".format(*row.turn).split()
         writer.writerow([row.part, row.nodes, row.formulation, *numbers])
     write_text(path, text.getvalue())
 
@@ -256,13 +257,14 @@ def draw(rows: Sequence[Row], limit: float, path: Path) -> None:
             figure.add_subplot(1, 2, i, xscale="log", yscale="log", xlabel="nodes", ylabel=label)
             for i, label in ((1, "seconds of a training step"), (2, "peak memory, GB"))
         )
-        for formulation in FORMULATIONS:
-            measured = [(row.nodes, row.turn) for row in rows if row.formulation == formulation and row.turn]
+        for formulation, color in zip(FORMULATIONS, ("C0", "C1"), strict=True):
+            own = [row for row in rows if row.formulation == formulation]
+            measured = [(row.nodes, row.turn) for row in own if row.turn]
             nodes = [num_nodes for num_nodes, _ in measured]
-            seconds.plot(nodes, [turn.fastest for _, turn in measured], "o-", label=formulation)
-            memory.plot(nodes, [turn.peak / 1000 for _, turn in measured], "o-")
-        missing = [row.nodes for row in rows if row.turn is None]
-        memory.plot(missing, [limit] * len(missing), "kx", linestyle="none", label="out of memory")
+            seconds.plot(nodes, [turn.fastest for _, turn in measured], "o-", color=color, label=formulation)
+            memory.plot(nodes, [turn.peak / 1000 for _, turn in measured], "o-", color=color)
+            if missing := [row.nodes for row in own if row.turn is None]:
+                memory.plot(missing, [limit] * len(missing), "x", color=color, label=f"{formulation}: out of memory")
         figure.legend(loc="outside lower center", ncols=3)
         figure.savefig(picture, format="svg", metadata={"Date": None})
     write_bytes(path, picture.getvalue())
