@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from test_gprgnn import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, linear, normalised, randomised
+from oracles import (
+    IN_FEATS,
+    NUM_CLASSES,
+    assert_same_with_gradients,
+    features,
+    linear,
+    normalised,
+    randomised,
+    relus,
+)
 from torch import Tensor
 
 from zoo import models
@@ -25,12 +34,6 @@ def iterated(layer: Any, adjacency: Tensor, x: Tensor) -> Tensor:
     for _ in range(layer.num_steps):
         state = (1 - layer.alpha) * normalised(adjacency) @ state + layer.alpha * scores
     return state
-
-
-def relus(layers: Any, x: Tensor) -> Tensor:
-    for layer in layers:
-        x = linear(layer, x).clamp(min=0)
-    return x
 
 
 @pytest.mark.parametrize("num_layers", [2, 4])

@@ -5,6 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from oracles import (
+    IN_FEATS,
+    NUM_CLASSES,
+    assert_same_with_gradients,
+    features,
+    linear,
+    normalised,
+    randomised,
+    relus,
+)
 from torch import Tensor
 
 from zoo import models, weights
@@ -12,20 +22,15 @@ from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.models.gprgnn import GPRGNN, PropagatedLinear
 
-IN_FEATS, NUM_CLASSES, STEPS = 5, 3, 4
+STEPS = 4
 
 
 def make(**options: Any) -> GPRGNN:
     return GPRGNN(IN_FEATS, NUM_CLASSES, **{"hidden": 6, "num_steps": STEPS, **options})
 
 
-def randomised(model: GPRGNN) -> GPRGNN:
-    """In float64 and eval mode, every parameter away from its start."""
-    model = model.double().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_()
-    return model
+def hidden(model: GPRGNN, x: Tensor) -> Tensor:
+    return relus([layer for layer in model.mlp if not isinstance(layer, PropagatedLinear)], x)
 
 
 def propagation(model: GPRGNN) -> PropagatedLinear:
@@ -34,39 +39,10 @@ def propagation(model: GPRGNN) -> PropagatedLinear:
     return layer
 
 
-def normalised(adjacency: Tensor) -> Tensor:
-    scale = torch.tensor([d**-0.5 if d > 0 else 0.0 for d in adjacency.sum(1).tolist()], dtype=torch.float64)
-    return scale[:, None] * adjacency * scale[None, :]
-
-
-def linear(layer: Any, x: Tensor) -> Tensor:
-    return x @ layer.linear.weight.t() + layer.linear.bias
-
-
 def generalised_pagerank(layer: PropagatedLinear, adjacency: Tensor, x: Tensor) -> Tensor:
     scores = linear(layer, x)
     powers = [torch.linalg.matrix_power(normalised(adjacency), k) for k in range(STEPS + 1)]
     return torch.stack([layer.gamma[k] * powers[k] @ scores for k in range(STEPS + 1)]).sum(0)
-
-
-def hidden(model: GPRGNN, x: Tensor) -> Tensor:
-    for layer in model.mlp:
-        if not isinstance(layer, PropagatedLinear):
-            x = linear(layer, x).clamp(min=0)
-    return x
-
-
-def features(graph: Any) -> Tensor:
-    return torch.randn(graph.num_nodes(), IN_FEATS, dtype=torch.float64)
-
-
-def assert_same_with_gradients(actual: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
-    upstream = torch.randn_like(expected)
-    ours = torch.autograd.grad(actual, inputs, upstream)
-    theirs = torch.autograd.grad(expected, inputs, upstream)
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("num_layers", [2, 4])

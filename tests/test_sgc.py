@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_gprgnn import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, normalised, randomised
+from oracles import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, normalised, randomised
 from torch import Tensor
 
 from zoo import models, ops
