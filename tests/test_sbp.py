@@ -1,0 +1,208 @@
+"""SBP against its formulas with the n × n matrices, in float64; what labels may reach, and what tiles may hold."""
+
+from typing import Any
+
+import pytest
+import torch
+from oracles import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, normalised, randomised
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from zoo._dgl import dgl
+from zoo.errors import ConfigError, GraphError
+from zoo.models import sbp
+from zoo.models.sbp import SBP, FeatureSBP, LabelSBP
+
+KINDS = {"label": LabelSBP, "feature": FeatureSBP}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def make(kind: str, **options: Any) -> Any:
+    return KINDS[kind](IN_FEATS, NUM_CLASSES, **{"hidden": 4, "num_layers": 3, "lam": 0.6, "beta": 0.7, **options})
+
+
+def some_graph(num_nodes: int) -> Any:
+    return dgl.graph(tuple(torch.randint(num_nodes, (2, 3 * num_nodes))), num_nodes=num_nodes)
+
+
+def labelled(graph: Any) -> Any:
+    """Every third node's label is unknown, and what stands there is no class."""
+    graph = graph.local_var()
+    nodes = torch.arange(graph.num_nodes())
+    graph.ndata["train_mask"] = nodes % 3 != 2
+    graph.ndata["label"] = torch.where(graph.ndata["train_mask"], nodes % NUM_CLASSES, 99)
+    return graph
+
+
+def mean_over_rows(adjacency: Tensor) -> Tensor:
+    return adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
+
+
+def signs(graph: Any) -> Tensor:
+    """A⁻ of the labels: 1 where they differ, -1 where they agree, 0 where one is unknown."""
+    label, known = graph.ndata["label"], graph.ndata["train_mask"]
+    matrix = torch.zeros(graph.num_nodes(), graph.num_nodes(), dtype=torch.float64)
+    for i in range(len(label)):
+        for j in range(len(label)):
+            if known[i] and known[j]:
+                matrix[i, j] = -1 if label[i] == label[j] else 1
+    return matrix
+
+
+def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> list[Tensor]:
+    """The formula of the module, with dense matrices."""
+    edges = adjacency * (signs(graph) <= 0) if isinstance(model, LabelSBP) and model.scalable else adjacency
+    positive = mean_over_rows(edges) if model.adjacency == "row" else normalised(edges)
+    states, state = [], x
+    for k in range(model.num_steps):
+        if model.backbone == "gcn":
+            weight, bias = model.linears[k].weight, model.linears[k].bias
+            state = state @ weight.t() + bias  # type: ignore[operator]
+        update = model.alpha * positive @ state
+        if isinstance(model, FeatureSBP) and model.scalable:
+            update = update - model.beta * state @ (-state.t() @ state).softmax(1)
+        elif not model.scalable:
+            negative = signs(graph) if isinstance(model, LabelSBP) else -x @ x.t()
+            update = update - model.beta * negative.softmax(1) @ state
+        state = (1 - model.lam) * state + model.lam * update
+        if model.norm_after == "each" or (model.norm_after == "last" and k == model.num_steps - 1):
+            centred = state - state.mean(1, keepdim=True)
+            state = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
+        if model.backbone == "gcn":
+            state = state.clamp(min=0)
+        states.append(state)
+    return states
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"backbone": "sgc"},
+        {"scalable": True},
+        {"scalable": True, "backbone": "sgc", "adjacency": "symmetric"},
+        {"adjacency": "symmetric", "norm_after": "last"},
+        {"norm_after": "none", "alpha": 0.5, "lam": 1.0},
+    ],
+)
+def test_states_and_gradients_are_the_formula(
+    kind: str, options: dict[str, Any], graph: Any, adjacency: Tensor
+) -> None:
+    model, graph = randomised(make(kind, **options)), labelled(graph)
+    x = features(graph).requires_grad_()
+    *_, expected = expected_states(model, graph, adjacency, x)
+    assert_same_with_gradients(model.encode(graph, x), expected, [x, *model.linears.parameters()])
+
+
+@every_kind
+@pytest.mark.parametrize("backbone", sbp.BACKBONES)
+def test_tiles_of_one_row_change_nothing(kind: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = labelled(some_graph(9))
+    model, x = randomised(make(kind, backbone=backbone)), torch.randn(9, IN_FEATS, dtype=torch.float64)
+    x.requires_grad_()
+    whole = model(graph, x)
+    monkeypatch.setattr(sbp, "TILE", 1)
+    assert_same_with_gradients(model(graph, x), whole, [x, *model.parameters()])
+
+
+class Largest(TorchDispatchMode):
+    """The most entries that a tensor had."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self.entries = max(self.entries, result.numel())
+        return result
+
+
+@every_kind
+@pytest.mark.parametrize("backbone", sbp.BACKBONES)
+def test_no_tensor_joins_all_nodes_to_all(kind: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sbp, "TILE", 2000)
+    graph = labelled(some_graph(500))
+    graph.ndata["feat"] = torch.randn(500, IN_FEATS)
+    with Largest() as largest:
+        make(kind, backbone=backbone)(graph).sum().backward()
+    assert largest.entries < 500 * 500 / 10
+
+
+@every_kind
+@pytest.mark.parametrize("scalable", [False, True])
+@pytest.mark.parametrize("backbone", sbp.BACKBONES)
+def test_labels_of_validation_and_test_do_not_enter(kind: str, scalable: bool, backbone: str) -> None:
+    graph = labelled(some_graph(30))
+    graph.ndata["feat"] = torch.randn(30, IN_FEATS)
+    other = graph.local_var()
+    other.ndata["label"] = torch.where(graph.ndata["train_mask"], graph.ndata["label"], -5)
+    model = make(kind, scalable=scalable, backbone=backbone).eval()
+    assert torch.equal(model(graph), model(other))
+
+
+def test_training_labels_enter() -> None:
+    graph = labelled(some_graph(30))
+    graph.ndata["feat"] = torch.randn(30, IN_FEATS)
+    other = graph.local_var()
+    other.ndata["label"] = torch.zeros(30, dtype=torch.int64)
+    for scalable in (False, True):
+        model = make("label", scalable=scalable).eval()
+        assert not torch.equal(model(graph), model(other))
+
+
+def test_without_labels_all_nodes_repel_alike() -> None:
+    graph = some_graph(12)
+    model, x = randomised(make("label", num_layers=2, backbone="sgc", norm_after="none")), features(graph)
+    unknown = labelled(graph)
+    unknown.ndata["train_mask"][:] = False
+    torch.testing.assert_close(model(graph, x), model(unknown, x))
+    plain = randomised(make("label", num_layers=2, backbone="sgc", norm_after="none", beta=0.0))
+    difference = plain.encode(graph, x) - model.encode(graph, x)
+    torch.testing.assert_close(difference, (0.6 * 0.7 * x.mean(0)).expand(12, -1))
+
+
+@every_kind
+@pytest.mark.parametrize("scalable", [False, True])
+def test_a_graph_of_a_batch_gets_what_it_gets_alone(kind: str, scalable: bool) -> None:
+    graphs = [labelled(some_graph(size)) for size in (4, 7, 2)]
+    for graph in graphs:
+        graph.ndata["feat"] = features(graph)
+    model = randomised(make(kind, scalable=scalable))
+    torch.testing.assert_close(model(dgl.batch(graphs)), torch.cat([model(graph) for graph in graphs]))
+
+
+@pytest.mark.parametrize(
+    ("label", "mask", "message"),
+    [
+        (torch.tensor([0, 1, 3]), torch.tensor([True, True, True]), "from 0 to 2, the classes of this model"),
+        (torch.tensor([0, -1, 1]), torch.tensor([True, True, False]), "from 0 to 2"),
+        (torch.tensor([0.0, 1.0, 1.0]), torch.tensor([True, True, False]), "label is torch.float32"),
+        (torch.tensor([0, 1, 1]), torch.tensor([1, 1, 0]), r"train_mask torch.int64 of shape \(3,\)"),
+        (torch.zeros(3, 2).long(), torch.tensor([True, True, False]), r"label is torch.int64 of shape \(3, 2\)"),
+    ],
+)
+@pytest.mark.parametrize("scalable", [False, True])
+def test_labels_that_cannot_be_used_are_refused(label: Tensor, mask: Tensor, message: str, scalable: bool) -> None:
+    graph = dgl.graph(([0, 1], [1, 2]))
+    graph.ndata["feat"], graph.ndata["label"], graph.ndata["train_mask"] = torch.randn(3, IN_FEATS), label, mask
+    with pytest.raises(GraphError, match=message):
+        make("label", scalable=scalable)(graph)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"backbone": "gat"}, "unknown backbone 'gat': choose from sgc, gcn"),
+        ({"adjacency": "none"}, "unknown adjacency 'none': choose from row, symmetric"),
+        ({"norm_after": "first"}, "unknown norm_after 'first': choose from each, last, none"),
+        ({"lam": 0.0}, "lam must be above 0 and at most 1, got 0.0"),
+        ({"lam": float("nan")}, "lam must be above 0"),
+        ({"beta": -1.0}, "alpha and beta must not be negative, got 1.0 and -1.0"),
+        ({"alpha": float("inf")}, "alpha and beta"),
+    ],
+)
+def test_impossible_arguments_are_refused(kind: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(kind, **arguments)

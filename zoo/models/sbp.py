@@ -1,0 +1,293 @@
+r"""SBP: structural balance propagation (Wang, Wu, Cheng, Wang, 2025, arXiv:2502.11394).
+
+A signed graph pulls a node towards its neighbours in A⁺ and pushes it away from those in A⁻. One step is
+
+.. math:: X^{(k+1)} = \mathrm{LN}\bigl[(1 - \lambda)\, X^{(k)}
+          + \lambda\, (\alpha \hat A^+ X^{(k)} - \beta \hat A^- X^{(k)})\bigr], \qquad
+          \hat A^- = \mathrm{softmax}(A^-)
+
+with Â⁺ the normalised adjacency, the softmax over each row, and LN a layer normalisation without parameters, which
+bounds the states. Where A⁻ keeps groups apart and A⁺ holds their members together, depth does not make all alike.
+
+- `LabelSBP`: A⁻ of two nodes is 1 where their training labels differ, -1 where they agree, 0 where one is unknown.
+- `FeatureSBP`: A⁻ = -X⁽⁰⁾ X⁽⁰⁾ᵀ, X⁽⁰⁾ the features.
+
+The display formulas of the paper were not at hand, nor its code: the step is read from its prose. What the prose leaves
+open is an option: Â⁺ (`adjacency`; the prose has the row-stochastic one), where LN stands (`norm_after`), λ (`lam`),
+α (`alpha`) and β (`beta`). Two backbones, in both of which the head is not signed:
+
+- `"sgc"`: steps on the features, and a linear layer behind them;
+- `"gcn"`: H ← ReLU(step(H W)), and a graph convolution behind them, as behind the normalisations of the comparison.
+
+Nothing of size n × n is kept. A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all
+it takes, O(n · d); for `FeatureSBP` the product is attention, made in tiles. For large graphs (`scalable`) the paper
+changes A⁻: `LabelSBP` takes out the edges between different training labels and repels nothing; `FeatureSBP` repels by
+X softmax(-XᵀX), with a (d, d) matrix. X is here the state, for the features have another width behind a W.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from zoo import ops
+from zoo._dgl import dgl
+from zoo.errors import ConfigError, GraphError
+from zoo.model import ZooModel
+from zoo.models import register
+from zoo.nn.convs import GCNConv, LinearConv
+from zoo.nn.sparse_linear import Dropout, Features, Linear, dense
+
+__all__ = ["FeatureSBP", "LabelSBP"]
+
+BACKBONES = ("sgc", "gcn")
+ADJACENCIES = ("row", "symmetric")
+NORMS = ("each", "last", "none")
+TILE = 1 << 22  # entries of A⁻ at a time, 16 MB
+
+Graph = Any  # a DGLGraph; DGL carries no types
+Product = Callable[[Tensor], Tensor]  # of a matrix of the graph's nodes and their states
+
+
+class SBP(ZooModel):
+    """What both readings of A⁻ share; their arguments."""
+
+    def __init__(
+        self,
+        in_feats: int,
+        num_classes: int,
+        *,
+        backbone: str = "gcn",
+        num_layers: int = 2,
+        hidden: int = 32,
+        dropout: float = 0.5,
+        lam: float = 0.5,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        adjacency: str = "row",
+        norm_after: str = "each",
+        scalable: bool = False,
+        readout: str | None = None,
+        transforms: Sequence[str] = (),
+    ) -> None:
+        super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
+        _check_choice("backbone", backbone, BACKBONES)
+        _check_choice("adjacency", adjacency, ADJACENCIES)
+        _check_choice("norm_after", norm_after, NORMS)
+        if not 0 < lam <= 1:
+            raise ConfigError(f"lam must be above 0 and at most 1, got {lam}")
+        if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
+            raise ConfigError(f"alpha and beta must not be negative, got {alpha} and {beta}")
+        self.backbone, self.adjacency, self.norm_after, self.scalable = backbone, adjacency, norm_after, scalable
+        self.lam, self.alpha, self.beta = lam, alpha, beta
+        self.num_steps = self.num_hidden(num_layers)
+        widths = [in_feats] + [hidden] * self.num_steps
+        self.width = in_feats if backbone == "sgc" else hidden
+        self.dropout = Dropout(dropout)
+        self.linears = nn.ModuleList(
+            Linear(before, after, init="glorot") for before, after in pairwise(widths) if backbone == "gcn"
+        )
+        self.head = self.make_head(num_classes)
+
+    def make_head(self, num_classes: int) -> nn.Module:
+        """A linear layer, or without a readout a GCN's last convolution."""
+        plain = self.backbone == "sgc" or self.readout is not None
+        return (LinearConv if plain else GCNConv)(self.width, num_classes)
+
+    @property
+    def same_in_training(self) -> bool:
+        """See `ZooModel`."""
+        return self.backbone == "sgc" or self.dropout.p == 0
+
+    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+        """The states after each step; in a GCN after its ReLU, and the dropout before the next layer."""
+        step = self._step(graph, feat)
+        if self.backbone == "sgc":
+            state = dense(feat)
+            for k in range(self.num_steps):
+                state = self._normalised(step(state), k)
+                yield state
+            return
+        state = self.dropout(feat)
+        for k, linear in enumerate(self.linears):
+            state = self.dropout(nn.functional.relu(self._normalised(step(linear(state)), k)))
+            yield state
+
+    def _step(self, graph: Graph, feat: Features) -> Product:
+        """What a step does before LN."""
+        attracted, repelled = self.attraction(graph), self.repulsion(graph, feat)
+
+        def step(state: Tensor) -> Tensor:
+            update = self.alpha * attracted(state)
+            if repelled is not None:
+                update = update - self.beta * repelled(state)
+            return torch.lerp(state, update, self.lam)
+
+        return step
+
+    def _normalised(self, state: Tensor, k: int) -> Tensor:
+        if self.norm_after == "each" or (self.norm_after == "last" and k == self.num_steps - 1):
+            return nn.functional.layer_norm(state, state.shape[1:])
+        return state
+
+    def attraction(self, graph: Graph) -> Product:
+        """The product with Â⁺."""
+        propagate = ops.propagate_mean if self.adjacency == "row" else ops.propagate_gcn
+        return lambda state: propagate(graph, state)
+
+    @abstractmethod
+    def repulsion(self, graph: Graph, feat: Features) -> Product | None:
+        """The product with Â⁻, None if it is 0."""
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
+
+
+@register(
+    "label-sbp",
+    paper="arXiv:2502.11394",
+    title="A Signed Graph Approach to Understanding and Mitigating Oversmoothing in GNNs",
+    authors="Jiaqi Wang and Xinyi Wu and James Cheng and Yifei Wang",
+    venue="NeurIPS 2025",
+)
+class LabelSBP(SBP):
+    """Nodes of different training labels repel one another.
+
+    A graph brings its labels as ndata `label` (class numbers) and `train_mask` (bool). A label outside the mask never
+    enters; where either is missing no label is known, and every node repels every other alike.
+
+    Args:
+        in_feats: Width of the node features.
+        num_classes: Number of classes; 1 for regression.
+        backbone: `"gcn"` or `"sgc"`, see the module.
+        num_layers: Number of signed steps, and without a readout one more, for the head.
+        hidden: Width of the GCN's hidden layers.
+        dropout: Before every layer of the GCN.
+        lam: λ, above 0 and at most 1.
+        alpha: α.
+        beta: β; without effect if `scalable`.
+        adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
+        norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
+        scalable: The paper's variant for large graphs, see the module.
+        readout: See `ZooModel`.
+        transforms: See `ZooModel`.
+    """
+
+    def attraction(self, graph: Graph) -> Product:
+        """See `SBP`; if `scalable`, without the edges between different known labels."""
+        if not self.scalable:
+            return super().attraction(graph)
+        kept = 1 - self._disagreement(graph)
+        degrees = ops.propagate(graph, kept.new_ones(graph.num_nodes(), 1), kept)
+        if self.adjacency == "row":
+            return lambda state: ops.propagate(graph, state, kept.to(state)) / degrees.clamp(min=1).to(state)
+        scale = torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), 0.0)
+        return lambda state: ops.propagate(graph, state * scale.to(state), kept.to(state)) * scale.to(state)
+
+    def _disagreement(self, graph: Graph) -> Tensor:
+        """1 for every edge whose ends have known and different labels, else 0: values of edges."""
+        classes = self._known_classes(graph)
+        members = nn.functional.one_hot(classes, self.num_classes + 1)[:, : self.num_classes].to(self._dtype)
+        known = members.sum(1, keepdim=True)
+        both, same = (ops.edge_dot(graph, x.unsqueeze(1), x.unsqueeze(1)) for x in (known, members))
+        return both - same
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def repulsion(self, graph: Graph, feat: Features) -> Product | None:
+        """See `SBP`. Rows of softmax(A⁻) are alike for all nodes of a class, and so are their columns."""
+        if self.scalable:
+            return None
+        classes = self._known_classes(graph)
+        groups = self.num_classes + 1  # the last one holds the nodes whose label is unknown
+        weights = torch.full((groups, groups), math.e, dtype=self._dtype, device=classes.device)
+        weights.fill_diagonal_(1 / math.e)
+        weights[-1], weights[:, -1] = 1, 1
+        sizes = graph.local_var().batch_num_nodes().to(classes.device)
+        rows = classes + groups * torch.repeat_interleave(sizes)
+        shape = len(sizes), groups
+        totals = weights @ torch.bincount(rows, minlength=len(sizes) * groups).view(shape).to(weights).t()
+
+        def repelled(state: Tensor) -> Tensor:
+            sums = state.new_zeros(len(sizes) * groups, state.shape[1]).index_add(0, rows, state)
+            means = (weights @ sums.view(*shape, -1)) / totals.t().unsqueeze(2)
+            return means.flatten(0, 1).index_select(0, rows)
+
+        return repelled
+
+    def _known_classes(self, graph: Graph) -> Tensor:
+        """The class of every node in the train mask, `num_classes` for the others; (num_nodes,)."""
+        label, mask = graph.ndata.get("label"), graph.ndata.get("train_mask")
+        if label is None or mask is None:
+            return torch.full((graph.num_nodes(),), self.num_classes, device=graph.device)
+        if mask.dtype != torch.bool or label.shape != mask.shape or label.is_floating_point():
+            raise GraphError(
+                f"label is {label.dtype} of shape {tuple(label.shape)}, train_mask {mask.dtype} of shape "
+                f"{tuple(mask.shape)}: expected a class number and a bool for each node"
+            )
+        known = label[mask]
+        if len(known) and not 0 <= int(known.min()) <= int(known.max()) < self.num_classes:
+            raise GraphError(f"a training label is not from 0 to {self.num_classes - 1}, the classes of this model")
+        return torch.where(mask, label.long(), self.num_classes)
+
+
+@register(
+    "feature-sbp",
+    paper="arXiv:2502.11394",
+    title="A Signed Graph Approach to Understanding and Mitigating Oversmoothing in GNNs",
+    authors="Jiaqi Wang and Xinyi Wu and James Cheng and Yifei Wang",
+    venue="NeurIPS 2025",
+)
+class FeatureSBP(SBP):
+    """Nodes repel one another by how little their features agree; the test nodes' features take part.
+
+    Args:
+        in_feats: Width of the node features.
+        num_classes: Number of classes; 1 for regression.
+        backbone: `"gcn"` or `"sgc"`, see the module.
+        num_layers: Number of signed steps, and without a readout one more, for the head.
+        hidden: Width of the GCN's hidden layers.
+        dropout: Before every layer of the GCN.
+        lam: λ, above 0 and at most 1.
+        alpha: α.
+        beta: β.
+        adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
+        norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
+        scalable: The paper's variant for large graphs, see the module.
+        readout: See `ZooModel`.
+        transforms: See `ZooModel`.
+    """
+
+    def repulsion(self, graph: Graph, feat: Features) -> Product:
+        """See `SBP`; of each graph of a batch apart."""
+        sizes = graph.local_var().batch_num_nodes().tolist()
+        if self.scalable:
+            return lambda state: torch.cat([part @ _softmax_of_columns(part) for part in state.split(sizes)])
+        starts = dense(feat).split(sizes)
+        return lambda state: torch.cat(
+            [_repelled(start, part) for start, part in zip(starts, state.split(sizes), strict=True)]
+        )
+
+
+def _softmax_of_columns(state: Tensor) -> Tensor:
+    return (-state.t() @ state).softmax(1)
+
+
+def _repelled(start: Tensor, state: Tensor) -> Tensor:
+    """softmax(-start startᵀ) state, in tiles of rows, which the backward pass makes again."""
+    rows = max(1, TILE // len(start))
+    tiles = [checkpoint(_tile, part, start, state, use_reentrant=False) for part in start.split(rows)]
+    return torch.cat(tiles)
+
+
+def _tile(part: Tensor, start: Tensor, state: Tensor) -> Tensor:
+    return (-part @ start.t()).softmax(1) @ state
