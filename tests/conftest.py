@@ -39,6 +39,7 @@ GRAPHS: dict[str, tuple[list[tuple[int, int]], int, torch.dtype]] = {
     "directed": ([(0, 1), (0, 1), (1, 2), (2, 0), (3, 3), (2, 3), (0, 3), (4, 0)], 6, torch.int64),
     "int32": ([(2, 1), (0, 1), (1, 0), (3, 2)], 4, torch.int32),
     "self-loops": ([(0, 1), (1, 0), (1, 2), (0, 0), (1, 1), (2, 2)], 3, torch.int64),
+    "parallel": ([(0, 1), (1, 0), (0, 1), (1, 1), (0, 1)], 2, torch.int64),  # more edges than pairs of nodes
     "no-edges": ([], 3, torch.int64),
     "one-node": ([(0, 0)], 1, torch.int64),
 }

@@ -154,6 +154,8 @@ def _sums(links: _Links, rows: Tensor, weight: Tensor | None) -> Tensor:
 
 def _dots(links: _Links, owners: Tensor, ends: Tensor) -> Tensor:
     """For every link, the inner product of the rows that it joins."""
+    if len(links.ends) > len(owners) * len(ends):  # parallel edges: more than a sparse matrix has places for
+        return (owners[torch.repeat_interleave(links.offsets.diff())] * ends[links.ends]).sum(1)
     values = owners.new_zeros(len(links.ends))
     with warnings.catch_warnings(action="ignore"):  # PyTorch says once in each process that CSR is in beta
         pattern = torch.sparse_csr_tensor(
