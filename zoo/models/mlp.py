@@ -1,4 +1,4 @@
-r"""MLP: what the features alone tell (the baseline of Kipf & Welling, ICLR 2017, arXiv:1609.02907, table 2).
+r"""MLP: what the features alone tell (the baseline of Kipf & Welling, ICLR 2017, arXiv:1609.02907, table 3).
 
 .. math:: H^{(l+1)} = \mathrm{ReLU}(H^{(l)} W^{(l)} + b^{(l)})
 
