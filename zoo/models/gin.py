@@ -27,6 +27,7 @@ from zoo import ops
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
+from zoo.nn.norms import BatchNorm
 from zoo.nn.sparse_linear import Dropout, Features, Linear, dense
 
 __all__ = ["GIN", "SumConv"]
@@ -126,17 +127,6 @@ class SumConv(nn.Module):
         inner = self.first(feat)
         own = inner if self.epsilon is None else (1 + self.epsilon) * inner
         return self.second(nn.functional.relu(self.norm(own + ops.propagate(graph, inner))))
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of rows, (rows, width), that takes a single row as in evaluation."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        if self.training and len(x) == 1:
-            averages = self.running_mean, self.running_var
-            return nn.functional.batch_norm(x, *averages, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
 
 
 class Predictions(nn.Module):

@@ -1,11 +1,31 @@
-"""Normalisations without learnable parameters."""
+"""Normalisations: of clusters and rows for CNA, and those that any backbone takes by name (`Norms`).
+
+The latter are called with the states and the graph. Where nodes of one graph are compared, each graph of a batch is
+taken apart. arXiv:2502.11394 reads them as propagation over signed edges: states are drawn along A⁺ and pushed apart
+along A⁻. Its table 5 gives the pair for each; Â is the normalised adjacency, n the number of nodes, X the states, and
+normalising divisions are left out there.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-__all__ = ["ClusterNorm", "RowNorm"]
+from zoo import ops
+from zoo._cache import per_graph
+from zoo.errors import ConfigError
+
+__all__ = ["NORMS", "BatchNorm", "ClusterNorm", "ContraNorm", "LayerNorm", "Norms", "PairNorm", "RowNorm"]
+
+Graph = Any  # a DGLGraph; DGL carries no types
 
 EPSILON = 1e-5
+PAIRNORM_EPSILON = 1e-6
+PAIRNORM_MODES = ("PN", "PN-SI", "PN-SCS")
+BLOCK_ROWS = 128  # each with a value for every node of its graph; for 20 000 nodes 10 MB
 
 
 class ClusterNorm(nn.Module):
@@ -84,3 +104,250 @@ class RowNorm(nn.Module):
         ratio = max(1, width - 1) / width
         scale = x.new_full((width,), ratio**0.5)
         return nn.functional.layer_norm(x, (width,), scale, eps=EPSILON * ratio)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of rows (Ioffe & Szegedy 2015, arXiv:1502.03167) that takes a single row as in evaluation.
+
+    Rows are standardised over all nodes of a batch in training, with running averages in evaluation. As signed
+    propagation: A⁺ = Â, A⁻ = (11ᵀ/n) Â.
+
+    Shapes:
+        input x (num_nodes, width), and the graph, which plays no part; output as x.
+    """
+
+    def forward(self, x: Tensor, graph: Graph = None) -> Tensor:
+        """See the class."""
+        if self.training and len(x) == 1:
+            averages = self.running_mean, self.running_var
+            return nn.functional.batch_norm(x, *averages, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation of each row (Ba et al. 2016, arXiv:1607.06450): torch's, with a learnt weight and bias.
+
+    ContraNorm's authors have a row normalisation "LN", too: centred rows of length 1, which is this one with a weight
+    of 1/√width and no ε. Their experiments use torch's, one for all layers where here each layer has its own.
+
+    Shapes:
+        input x (num_nodes, width), and the graph, which plays no part; output as x.
+    """
+
+    def forward(self, x: Tensor, graph: Graph = None) -> Tensor:
+        """See the class."""
+        return super().forward(x)
+
+
+class PairNorm(nn.Module):
+    """PairNorm (Zhao & Akoglu 2020, arXiv:1909.12223): holds the mean squared distance of all pairs of nodes.
+
+    With x̄ the mean row of x_v's graph:
+
+    - `"PN"`: y_v = s (x_v - x̄) / √(ε + mean over u of |x_u - x̄|²) (eqs. 10 and 11);
+    - `"PN-SI"`: y_v = s (x_v - x̄) / √(ε + |x_v - x̄|²), each row for itself;
+    - `"PN-SCS"`: y_v = s x_v / √(ε + |x_v|²) - x̄, of the authors' code and not in the paper.
+
+    ε = 1e-6 is the code's. As signed propagation: A⁺ = Â, A⁻ = (11ᵀ/n) Â.
+
+    Args:
+        scale: s, above 0. Default: 1.
+        mode: See above. Default: `"PN"`.
+
+    Shapes:
+        input x (num_nodes, width) and the graph; output as x.
+    """
+
+    def __init__(self, scale: float = 1.0, *, mode: str = "PN") -> None:
+        super().__init__()
+        if mode not in PAIRNORM_MODES:
+            raise ConfigError(f"unknown mode {mode!r}: choose from {', '.join(PAIRNORM_MODES)}")
+        if not 0 < scale < math.inf:
+            raise ConfigError(f"PairNorm's scale must be above 0 and finite, got {scale}")
+        self.scale, self.mode = scale, mode
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        """See the class."""
+        means = _graph_means(x, graph)
+        if self.mode == "PN-SCS":
+            return self.scale * x * _inverse_norms(_squares(x)) - means
+        centred = x - means
+        squares = _squares(centred)
+        if self.mode == "PN":
+            squares = _graph_means(squares, graph)
+        return self.scale * centred * _inverse_norms(squares)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"{self.scale}, mode={self.mode}"
+
+
+def _graph_means(x: Tensor, graph: Graph) -> Tensor:
+    """For every node the mean row of its graph, (num_nodes, width)."""
+    return ops.readout(graph, x, "mean").repeat_interleave(graph.batch_num_nodes().to(x.device), dim=0)
+
+
+def _squares(x: Tensor) -> Tensor:
+    """Squared length of each row, (num_nodes, 1)."""
+    return torch.linalg.vecdot(x, x).unsqueeze(1)
+
+
+def _inverse_norms(squares: Tensor) -> Tensor:
+    return (squares + PAIRNORM_EPSILON).rsqrt()
+
+
+class ContraNorm(nn.Module):
+    """ContraNorm (Guo et al. 2023, arXiv:2303.06562): pushes each node from the nodes that it is like.
+
+    y_v = (1 + s) x_v - s Σ_u softmax_u(cos(x_v, x_u)) x_u, as in the authors' code for graphs, where u runs over the
+    nodes of v's graph, or with `mask_edges` over those that v has no edge from. Of self-loops in the graph, v itself
+    is then none of them. A node that is left without any stays as it is; the code has NaN there.
+
+    All pairs are computed, in blocks of rows: time grows with the square of the number of nodes, memory does not.
+
+    As signed propagation: A⁺ = Â, A⁻ = (X Xᵀ) Â.
+
+    Args:
+        scale: s, at least 0. Default: 1.
+        mask_edges: Leave out the pairs that are edges, which the propagation before has just drawn together: the
+            code's choice.
+
+    Shapes:
+        input x (num_nodes, width) and the graph; output as x.
+    """
+
+    def __init__(self, scale: float = 1.0, *, mask_edges: bool) -> None:
+        super().__init__()
+        if not 0 <= scale < math.inf:
+            raise ConfigError(f"ContraNorm's scale must be at least 0 and finite, got {scale}")
+        self.scale, self.mask_edges = scale, mask_edges
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        """See the class."""
+        similar: Tensor = _SimilarRows.apply(_unit_rows(x), x, graph, self.mask_edges)
+        return (1 + self.scale) * x - self.scale * similar
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"{self.scale}, mask_edges={self.mask_edges}"
+
+
+def _unit_rows(x: Tensor) -> Tensor:
+    """Rows divided by their lengths; a row of zeros stays, with a gradient that does not explode."""
+    lengths = x.norm(dim=1, keepdim=True)
+    return x / torch.where(lengths > 0, lengths, 1)
+
+
+class _SimilarRows(torch.autograd.Function):
+    """W X over the row sums of W = exp(U Uᵀ), whose blocks are computed once more in the backward pass.
+
+    No score is larger than 1, so that none has to be subtracted before the exponential.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, unit: Tensor, x: Tensor, graph: Graph, mask_edges: bool) -> Tensor:
+        result, totals = torch.empty_like(x), x.new_empty(len(x), 1)
+        with_ones = nn.functional.pad(x, (0, 1), value=1)
+        for rows, columns in _blocks(graph):
+            sums = _weights(unit, graph, rows, columns, mask_edges) @ with_ones[columns]
+            totals[rows] = sums[:, -1:]
+            result[rows] = sums[:, :-1] / sums[:, -1:]
+        ctx.save_for_backward(unit, x, result, totals)
+        ctx.graph, ctx.mask_edges = graph, mask_edges
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        unit, x, result, totals = ctx.saved_tensors
+        grad_unit, grad_x = torch.zeros_like(unit), torch.zeros_like(x)
+        grad = grads[0] / totals
+        offset = torch.linalg.vecdot(grad, result).unsqueeze(1)
+        for rows, columns in _blocks(ctx.graph):
+            weights = _weights(unit, ctx.graph, rows, columns, ctx.mask_edges)
+            grad_x[columns].addmm_(weights.t(), grad[rows])
+            grad_scores = torch.addmm(offset[rows], grad[rows], x[columns].t(), beta=-1).mul_(weights)
+            grad_unit[rows].addmm_(grad_scores, unit[columns])
+            grad_unit[columns].addmm_(grad_scores.t(), unit[rows])
+        return grad_unit, grad_x, None, None
+
+
+def _blocks(graph: Graph) -> Iterator[tuple[slice, slice]]:
+    """Slices of nodes, each with the slice of the nodes in all their graphs."""
+    sizes = graph.batch_num_nodes().long()
+    ends = sizes.cumsum(0)
+    for start in range(0, graph.num_nodes(), BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, graph.num_nodes())
+        first, last = torch.searchsorted(ends, ends.new_tensor([start, stop - 1]), right=True).tolist()
+        yield slice(start, stop), slice(int(ends[first] - sizes[first]), int(ends[last]))
+
+
+def _weights(unit: Tensor, graph: Graph, rows: slice, columns: slice, mask_edges: bool) -> Tensor:
+    """A block of W."""
+    weights = (unit[rows] @ unit[columns].t()).exp_()
+    if graph.batch_size > 1:
+        owners = _owners(graph, unit.device)
+        weights *= owners[rows].unsqueeze(1) == owners[columns]
+    if mask_edges:
+        receivers, senders = _masked_pairs(graph, unit.device)
+        first, end = torch.searchsorted(receivers, receivers.new_tensor([rows.start, rows.stop])).tolist()
+        weights[receivers[first:end] - rows.start, senders[first:end] - columns.start] = 0
+    return weights
+
+
+def _owners(graph: Graph, device: torch.device) -> Tensor:
+    """The number of each node's graph in the batch, (num_nodes,)."""
+    sizes = graph.batch_num_nodes().long()
+    return per_graph(graph, ("owners", device), lambda: torch.repeat_interleave(sizes).to(device))
+
+
+def _masked_pairs(graph: Graph, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Receivers, sorted, and senders of the edges, without the self-loops of nodes that would be left with no pair."""
+
+    def compute() -> tuple[Tensor, Tensor]:
+        senders, receivers = (ends.long() for ends in graph.edges())
+        pairs = torch.unique(receivers * graph.num_nodes() + senders)
+        receivers, senders = pairs // graph.num_nodes(), pairs % graph.num_nodes()
+        sizes = graph.batch_num_nodes().long()
+        complete = torch.bincount(receivers, minlength=graph.num_nodes()) == sizes.repeat_interleave(sizes)
+        masked = ~(complete[receivers] & (receivers == senders))
+        return receivers[masked].to(device), senders[masked].to(device)
+
+    return per_graph(graph, ("masked pairs", device), compute)
+
+
+NORMS: dict[str, Callable[[int, float], nn.Module]] = {
+    "batchnorm": lambda width, scale: BatchNorm(width),
+    "layernorm": lambda width, scale: LayerNorm(width),
+    "pairnorm": lambda width, scale: PairNorm(scale),
+    "pairnorm-si": lambda width, scale: PairNorm(scale, mode="PN-SI"),
+    "pairnorm-scs": lambda width, scale: PairNorm(scale, mode="PN-SCS"),
+    "contranorm": lambda width, scale: ContraNorm(scale, mask_edges=False),
+    "contranorm-mask-edges": lambda width, scale: ContraNorm(scale, mask_edges=True),
+}
+
+
+class Norms(nn.ModuleList):
+    """Normalisations by their names in `NORMS`, one after the other; without any, nothing is done.
+
+    Args:
+        names: Of the normalisations, first one first.
+        width: Number of features.
+        scale: s of every PairNorm and ContraNorm. Default: 1.
+
+    Shapes:
+        input x (num_nodes, width) and the graph; output as x.
+    """
+
+    def __init__(self, names: Iterable[str], width: int, *, scale: float = 1.0) -> None:
+        super().__init__()
+        for name in names:
+            if name not in NORMS:
+                raise ConfigError(f"unknown normalisation {name!r}: choose from {', '.join(NORMS)}")
+            self.append(NORMS[name](width, scale))
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        """See the class."""
+        for norm in self:
+            x = norm(x, graph)
+        return x
