@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["per_graph", "per_tensor"]
+__all__ = ["latest", "per_graph", "per_tensor"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,20 @@ def per_tensor(tensor: Tensor, key: Any, compute: Callable[[], T]) -> T:
     if entry is None or entry[0]() is not tensor or entry[1] != tensor._version:
         entry = _tensors[address] = (_reference(tensor, address), tensor._version, {})
     return _computed(entry[2], key, compute)
+
+
+def latest(tensor: Tensor, graph: Any, key: Any, compute: Callable[[], T]) -> T:
+    """What `compute` returns for this content of a tensor and this structure of a graph or of a copy of it.
+
+    Of each tensor one result is remembered, the last: it can be as large as the tensor.
+    """
+    results: list[tuple[Any, dict[Any, Any]]] = per_tensor(tensor, latest, list)
+    if not results or results[0][0] is not graph._graph:
+        results[:] = [(graph._graph, {})]
+    values = results[0][1]
+    if key not in values:
+        values.clear()
+    return _computed(values, key, compute)
 
 
 def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:

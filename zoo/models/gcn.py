@@ -6,20 +6,30 @@ r"""GCN: graph convolutional network (Kipf & Welling, ICLR 2017, arXiv:1609.0290
 H⁽⁰⁾ are the row-normalised features, D̃ the degrees of Ã; the last layer gives the logits, without ReLU (eqs. 2 and 9).
 Dropout stands before every layer. The self-loops of Ã and the row-normalisation are transforms of the recipe. The bias,
 and weight decay on the first layer only, are the authors' code's.
+
+Remedies against oversmoothing, all off by default, are options: normalisations behind each hidden convolution, before
+its ReLU (`norms`), and behind that the layer's input before its dropout, r times (`residual`), both placed as in the
+code of ContraNorm (arXiv:2303.06562, r = 1); fewer edges (`drop_edge`) or messages (`drop_message`) in training.
+arXiv:2502.11394, table 5, reads each as propagation with signed edges: see `zoo.nn.norms` and `zoo.nn.drops`; the
+residual connection is A⁺ = Â, A⁻ = I there.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from zoo._dgl import dgl
+from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import GCNConv, LinearConv
+from zoo.nn.drops import DropEdge, DropMessage
+from zoo.nn.norms import Norms
 from zoo.nn.sparse_linear import Dropout, Features
 
-__all__ = ["GCN"]
+__all__ = ["GCN", "check_residual"]
 
 
 @register(
@@ -38,6 +48,11 @@ class GCN(ZooModel):
         num_layers: Number of graph convolutions; with a readout a linear layer follows them.
         hidden: Width of the hidden layers.
         dropout: Before every layer.
+        norms: Names from `zoo.nn.norms.NORMS`, applied behind each hidden convolution, first one first.
+        norm_scale: s of PairNorm and ContraNorm among them.
+        residual: r, at least 0: each hidden layer but the first adds r times its input to its output.
+        drop_edge: Share of the edges, without self-loops, that a pass of training leaves out.
+        drop_message: Probability that an element of a message is left out in training.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -50,23 +65,68 @@ class GCN(ZooModel):
         num_layers: int = 2,
         hidden: int = 16,
         dropout: float = 0.5,
+        norms: Sequence[str] = (),
+        norm_scale: float = 1.0,
+        residual: float = 0.0,
+        drop_edge: float = 0.0,
+        drop_message: float = 0.0,
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         widths = [in_feats] + [hidden] * self.num_hidden(num_layers)
-        self.hidden = hidden
-        self.convs = nn.ModuleList(GCNConv(before, after) for before, after in pairwise(widths))
+        check_residual(residual)
+        self.hidden, self.residual, self.drop_message = hidden, residual, drop_message
+        self.convs = nn.ModuleList(self.make_conv(before, after) for before, after in pairwise(widths))
+        self.norms = nn.ModuleList(Norms(norms, hidden, scale=norm_scale) for _ in self.convs)
+        self.drop_edge = DropEdge(drop_edge)
         self.dropout = Dropout(dropout)
         self.head = self.make_head(num_classes)
 
+    def make_conv(self, in_feats: int, out_feats: int) -> nn.Module:
+        """A graph convolution, whose messages lose elements if they are to."""
+        if self.drop_message == 0:
+            return GCNConv(in_feats, out_feats)
+        return DropMessageConv(in_feats, out_feats, rate=self.drop_message)
+
     def make_head(self, num_classes: int) -> nn.Module:
         """The last convolution; behind a readout a linear layer."""
-        return (GCNConv if self.readout is None else LinearConv)(self.hidden, num_classes)
+        return (self.make_conv if self.readout is None else LinearConv)(self.hidden, num_classes)
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+        """See `ZooModel`."""
+        return super().forward(self.drop_edge(graph), feat)
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
-        state = self.dropout(feat)
-        for conv in self.convs:
-            state = self.dropout(nn.functional.relu(conv(graph, state)))
+        state, before = self.dropout(feat), None
+        for conv, norms in zip(self.convs, self.norms, strict=True):
+            output = nn.functional.relu(norms(conv(graph, state), graph))
+            if self.residual != 0 and before is not None:
+                output = output + self.residual * before
+            state, before = self.dropout(output), output
             yield state
+
+
+class DropMessageConv(GCNConv):
+    """`GCNConv` whose messages lose elements in training.
+
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        rate: Of `DropMessage`.
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, rate: float) -> None:
+        super().__init__(in_feats, out_feats)
+        self.drop = DropMessage(rate)
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+        """See the class."""
+        return self.drop(graph, self.linear(feat)) + self.bias
+
+
+def check_residual(residual: float) -> None:
+    """Raises ConfigError if a residual connection has an impossible weight."""
+    if not 0 <= residual < math.inf:
+        raise ConfigError(f"residual must be at least 0 and finite, got {residual}")

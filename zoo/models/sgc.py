@@ -9,19 +9,25 @@ The hidden layers are S^k X, and the head is the last propagation with W. As in 
 propagated once and not in every epoch: S^(K-1) X is remembered as long as they are. The code has all K propagations
 there; here the last one comes behind W, which is the same product and leaves K-1 hidden layers, as other methods have.
 The code's W and b start uniformly within 1/√in_feats; here W starts as GCN's, and b at 0: the loss is convex.
+
+Remedies against oversmoothing, all off by default, are options: X ← norms(S X + r X) in each of the K steps, with
+`norms` and `residual`, and fewer edges (`drop_edge`) or messages (`drop_message`) in training. With any but `drop_edge`
+all K steps are hidden layers and come before W. arXiv:2502.11394, table 5, reads each as propagation with signed edges:
+see `zoo.nn.norms` and `zoo.nn.drops`; the residual connection is A⁺ = Â, A⁻ = I there.
 """
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from zoo import ops
-from zoo._cache import per_tensor
+from zoo._cache import latest
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
+from zoo.models.gcn import check_residual
 from zoo.nn.convs import GCNConv, LinearConv
+from zoo.nn.drops import DropEdge, DropMessage
+from zoo.nn.norms import Norms
 from zoo.nn.sparse_linear import Features, Linear, SparseFeatures, compress, dense
 
 __all__ = ["SGC"]
@@ -43,6 +49,11 @@ class SGC(ZooModel):
         num_layers: K, the number of propagations; with a readout the linear layer sees pooled graphs.
         hidden: Width of a linear layer before the propagations: W is then a product of two matrices, and states of
             this width are propagated, in every epoch. Default: None, no such layer, as in the paper.
+        norms: Names from `zoo.nn.norms.NORMS`, applied behind each propagation, first one first.
+        norm_scale: s of PairNorm and ContraNorm among them.
+        residual: r, at least 0: each propagation adds r times its input to its output.
+        drop_edge: Share of the edges, without self-loops, that a pass of training leaves out.
+        drop_message: Probability that an element of a message is left out in training.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -54,59 +65,57 @@ class SGC(ZooModel):
         *,
         num_layers: int = 2,
         hidden: int | None = None,
+        norms: Sequence[str] = (),
+        norm_scale: float = 1.0,
+        residual: float = 0.0,
+        drop_edge: float = 0.0,
+        drop_message: float = 0.0,
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        self.num_steps = self.num_hidden(num_layers)
+        check_residual(residual)
+        self.linear_head = readout is not None or len(norms) > 0 or residual != 0 or drop_message != 0
+        self.num_steps = self.num_hidden(num_layers, head_apart=self.linear_head)
         self.width = in_feats if hidden is None else hidden
         self.reduction = None if hidden is None else Linear(in_feats, hidden, bias=False, init="glorot")
+        self.norms = nn.ModuleList(Norms(norms, self.width, scale=norm_scale) for _ in range(self.num_steps))
+        self.residual = residual
+        self.steps = self.num_steps, tuple(norms), norm_scale, residual  # what a state depends on if nothing is learnt
+        self.drop_edge, self.drop_message = DropEdge(drop_edge), DropMessage(drop_message)
         self.head = self.make_head(num_classes)
 
     def make_head(self, num_classes: int) -> nn.Module:
-        """W and the last propagation; behind a readout a linear layer."""
-        return (LastConv if self.readout is None else LinearConv)(self.width, num_classes)
+        """W and the last propagation; behind a readout, and where W cannot change places with it, a linear layer."""
+        return (LinearConv if self.linear_head else LastConv)(self.width, num_classes)
 
     @property
     def same_in_training(self) -> bool:
         """See `ZooModel`."""
-        return True
+        return not self._drops and not any(True for _ in self.norms.buffers())
+
+    @property
+    def _drops(self) -> bool:
+        return self.drop_edge.rate > 0 or self.drop_message.rate > 0
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
-        """The features after each propagation."""
+        """The features after each propagation and what follows it."""
         state = dense(feat) if self.reduction is None else self.reduction(feat)
-        for _ in range(self.num_steps):
-            state = ops.propagate_gcn(graph, state)
+        for norms in self.norms:
+            output = self.drop_message(graph, state)
+            if self.residual != 0:
+                output = output + self.residual * state
+            state = norms(output, graph)
             yield state
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
-        """See `ZooModel`. Of constant features, the state before the head is computed once."""
+        """See `ZooModel`. The state before the head is computed once where nothing in it is learnt or drawn."""
         given = self._input(graph, feat)
-        learnt = self.reduction is not None or (isinstance(given, Tensor) and given.requires_grad)
-        if learnt or self.readout is not None:
-            return super().forward(graph, feat)
-        latest = per_tensor(given.csr if isinstance(given, SparseFeatures) else given, SGC, Propagated)
-        if not latest.fits(graph, self.num_steps):
-            with torch.inference_mode(False), torch.no_grad():
-                latest.keep(graph, self.num_steps, self.encode(graph, feat))
-        return self.head(graph, latest.state)
-
-
-class Propagated:
-    """The state that some features had last: one, since it can be as large as they are."""
-
-    state: Tensor
-
-    def __init__(self) -> None:
-        self.structure, self.num_steps = None, 0
-
-    def fits(self, graph: "dgl.DGLGraph", num_steps: int) -> bool:
-        """Whether it is of this graph, or of a copy with the same edges, and of this depth."""
-        return self.structure is graph._graph and self.num_steps == num_steps  # see `zoo._cache.per_graph`
-
-    def keep(self, graph: "dgl.DGLGraph", num_steps: int, state: Tensor) -> None:
-        """Puts another state in its place."""
-        self.structure, self.num_steps, self.state = graph._graph, num_steps, state
+        learnt = self.reduction is not None or self.norms.state_dict()
+        if learnt or self._drops or self.readout is not None or (isinstance(given, Tensor) and given.requires_grad):
+            return super().forward(self.drop_edge(graph), feat)
+        owner = given.csr if isinstance(given, SparseFeatures) else given
+        return self.head(graph, latest(owner, graph, self.steps, lambda: self.encode(graph, feat)))
 
 
 class LastConv(GCNConv):

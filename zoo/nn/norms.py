@@ -7,6 +7,7 @@ normalising divisions are left out there.
 """
 
 import math
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zoo import ops
-from zoo._cache import per_graph
 from zoo.errors import ConfigError
 
 __all__ = ["NORMS", "BatchNorm", "ClusterNorm", "ContraNorm", "LayerNorm", "Norms", "PairNorm", "RowNorm"]
@@ -224,7 +224,7 @@ class ContraNorm(nn.Module):
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         """See the class."""
-        similar: Tensor = _SimilarRows.apply(_unit_rows(x), x, graph, self.mask_edges)
+        similar: Tensor = _SimilarRows.apply(_unit_rows(x), x, _Pairs(graph, x.device, mask_edges=self.mask_edges))
         return (1 + self.scale) * x - self.scale * similar
 
     def extra_repr(self) -> str:
@@ -238,6 +238,46 @@ def _unit_rows(x: Tensor) -> Tensor:
     return x / torch.where(lengths > 0, lengths, 1)
 
 
+class _Pairs:
+    """Which pairs of nodes are compared: those of the same graph, on request without edges.
+
+    A node that would be left without any pair is compared with itself.
+    """
+
+    def __init__(self, graph: Graph, device: torch.device, *, mask_edges: bool) -> None:
+        sizes = graph.batch_num_nodes().long()
+        self.num_nodes, self.ends = graph.num_nodes(), sizes.cumsum(0).tolist()
+        self.owners = torch.repeat_interleave(sizes).to(device)
+        self.masked = _masked_pairs(graph, sizes) if mask_edges else torch.empty(2, 0, dtype=torch.int64)
+        self.masked = self.masked.to(device)
+
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Slices of nodes, each with the slice of the nodes in all their graphs."""
+        for start in range(0, self.num_nodes, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, self.num_nodes)
+            first, last = bisect(self.ends, start), bisect(self.ends, stop - 1)
+            yield slice(start, stop), slice(self.ends[first - 1] if first else 0, self.ends[last])
+
+    def mask(self, weights: Tensor, rows: slice, columns: slice) -> Tensor:
+        """A block of weights, with 0 written in for the pairs that are not compared."""
+        if len(self.ends) > 1:
+            weights *= self.owners[rows].unsqueeze(1) == self.owners[columns]
+        first, end = torch.searchsorted(self.masked[0], self.masked.new_tensor([rows.start, rows.stop])).tolist()
+        receivers, senders = self.masked[:, first:end]
+        weights[receivers - rows.start, senders - columns.start] = 0
+        return weights
+
+
+def _masked_pairs(graph: Graph, sizes: Tensor) -> Tensor:
+    """Receivers, sorted, over senders of the edges, without self-loops of nodes that all nodes of their graph reach."""
+    num_nodes = graph.num_nodes()
+    senders, receivers = (ends.long() for ends in graph.formats(["coo"]).edges())
+    pairs = torch.unique(receivers * num_nodes + senders)
+    receivers, senders = pairs // num_nodes, pairs % num_nodes
+    complete = torch.bincount(receivers, minlength=num_nodes) == sizes.repeat_interleave(sizes)
+    return torch.stack([receivers, senders])[:, ~(complete[receivers] & (receivers == senders))]
+
+
 class _SimilarRows(torch.autograd.Function):
     """W X over the row sums of W = exp(U Uᵀ), whose blocks are computed once more in the backward pass.
 
@@ -245,75 +285,36 @@ class _SimilarRows(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, unit: Tensor, x: Tensor, graph: Graph, mask_edges: bool) -> Tensor:
+    def forward(ctx: Any, unit: Tensor, x: Tensor, pairs: _Pairs) -> Tensor:
         result, totals = torch.empty_like(x), x.new_empty(len(x), 1)
         with_ones = nn.functional.pad(x, (0, 1), value=1)
-        for rows, columns in _blocks(graph):
-            sums = _weights(unit, graph, rows, columns, mask_edges) @ with_ones[columns]
+        for rows, columns in pairs.blocks():
+            sums = _weights(unit, pairs, rows, columns) @ with_ones[columns]
             totals[rows] = sums[:, -1:]
             result[rows] = sums[:, :-1] / sums[:, -1:]
         ctx.save_for_backward(unit, x, result, totals)
-        ctx.graph, ctx.mask_edges = graph, mask_edges
+        ctx.pairs = pairs
         return result
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         unit, x, result, totals = ctx.saved_tensors
         grad_unit, grad_x = torch.zeros_like(unit), torch.zeros_like(x)
         grad = grads[0] / totals
         offset = torch.linalg.vecdot(grad, result).unsqueeze(1)
-        for rows, columns in _blocks(ctx.graph):
-            weights = _weights(unit, ctx.graph, rows, columns, ctx.mask_edges)
+        for rows, columns in ctx.pairs.blocks():
+            weights = _weights(unit, ctx.pairs, rows, columns)
             grad_x[columns].addmm_(weights.t(), grad[rows])
             grad_scores = torch.addmm(offset[rows], grad[rows], x[columns].t(), beta=-1).mul_(weights)
             grad_unit[rows].addmm_(grad_scores, unit[columns])
             grad_unit[columns].addmm_(grad_scores.t(), unit[rows])
-        return grad_unit, grad_x, None, None
+        return grad_unit, grad_x, None
 
 
-def _blocks(graph: Graph) -> Iterator[tuple[slice, slice]]:
-    """Slices of nodes, each with the slice of the nodes in all their graphs."""
-    sizes = graph.batch_num_nodes().long()
-    ends = sizes.cumsum(0)
-    for start in range(0, graph.num_nodes(), BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, graph.num_nodes())
-        first, last = torch.searchsorted(ends, ends.new_tensor([start, stop - 1]), right=True).tolist()
-        yield slice(start, stop), slice(int(ends[first] - sizes[first]), int(ends[last]))
-
-
-def _weights(unit: Tensor, graph: Graph, rows: slice, columns: slice, mask_edges: bool) -> Tensor:
+def _weights(unit: Tensor, pairs: _Pairs, rows: slice, columns: slice) -> Tensor:
     """A block of W."""
-    weights = (unit[rows] @ unit[columns].t()).exp_()
-    if graph.batch_size > 1:
-        owners = _owners(graph, unit.device)
-        weights *= owners[rows].unsqueeze(1) == owners[columns]
-    if mask_edges:
-        receivers, senders = _masked_pairs(graph, unit.device)
-        first, end = torch.searchsorted(receivers, receivers.new_tensor([rows.start, rows.stop])).tolist()
-        weights[receivers[first:end] - rows.start, senders[first:end] - columns.start] = 0
-    return weights
-
-
-def _owners(graph: Graph, device: torch.device) -> Tensor:
-    """The number of each node's graph in the batch, (num_nodes,)."""
-    sizes = graph.batch_num_nodes().long()
-    return per_graph(graph, ("owners", device), lambda: torch.repeat_interleave(sizes).to(device))
-
-
-def _masked_pairs(graph: Graph, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Receivers, sorted, and senders of the edges, without the self-loops of nodes that would be left with no pair."""
-
-    def compute() -> tuple[Tensor, Tensor]:
-        senders, receivers = (ends.long() for ends in graph.edges())
-        pairs = torch.unique(receivers * graph.num_nodes() + senders)
-        receivers, senders = pairs // graph.num_nodes(), pairs % graph.num_nodes()
-        sizes = graph.batch_num_nodes().long()
-        complete = torch.bincount(receivers, minlength=graph.num_nodes()) == sizes.repeat_interleave(sizes)
-        masked = ~(complete[receivers] & (receivers == senders))
-        return receivers[masked].to(device), senders[masked].to(device)
-
-    return per_graph(graph, ("masked pairs", device), compute)
+    return pairs.mask((unit[rows] @ unit[columns].t()).exp_(), rows, columns)
 
 
 NORMS: dict[str, Callable[[int, float], nn.Module]] = {
