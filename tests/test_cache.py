@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from zoo._cache import per_graph, per_tensor
+from zoo._cache import latest, per_graph, per_tensor
 from zoo._dgl import dgl
 
 
@@ -117,3 +117,21 @@ def test_equal_tensors_one_after_another_at_one_address_are_told_apart() -> None
         tensor = torch.ones(3)
         assert per_tensor(tensor, "key", compute).number == number
         del tensor
+
+
+def test_the_latest_of_a_tensor_is_shared_by_copies_of_a_graph_and_the_only_one_kept() -> None:
+    compute, tensor, graph = Counter(), torch.ones(3), small_graph()
+    first = latest(tensor, graph, "a", compute)
+    assert latest(tensor, graph.local_var(), "a", compute) is first
+    kept = weakref.ref(first)
+    del first
+    assert latest(tensor, graph, "b", compute).number == 2
+    assert kept() is None
+    assert latest(tensor, graph, "a", compute).number == 3
+    assert latest(tensor, small_graph(), "a", compute).number == 4
+    assert latest(torch.ones(3), graph, "a", compute).number == 5
+    tensor += 1
+    graph.add_edges([2], [0])
+    assert [latest(tensor, graph, "a", compute).number for _ in range(2)] == [6, 6]
+    graph.add_edges([2], [0])
+    assert latest(tensor, graph, "a", compute).number == 7

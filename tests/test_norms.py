@@ -1,10 +1,16 @@
-"""Normalisations against loops over clusters and rows; running statistics against a hand-kept average."""
+"""Normalisations against loops over clusters, rows and pairs; running statistics against a hand-kept average."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from zoo.nn.norms import ClusterNorm, RowNorm
+from zoo._dgl import dgl
+from zoo.errors import ConfigError
+from zoo.nn import norms
+from zoo.nn.norms import BatchNorm, ClusterNorm, ContraNorm, LayerNorm, Norms, PairNorm, RowNorm
 
 EPSILON = 1e-5
 CLUSTERS = torch.tensor([0, 2, 0, 0, 2, 3, 2, 0])  # 1 is empty, 3 holds one node
@@ -131,3 +137,138 @@ def test_forget_without_running_does_nothing() -> None:
     before = norm(x, CLUSTERS)
     norm.forget()
     assert torch.equal(norm(x, CLUSTERS), before)
+
+
+def batch_of(graph: Any) -> tuple[Any, list[slice]]:
+    """A graph between others, and the slices of their nodes."""
+    others = [dgl.graph(([0, 1, 1, 2, 3], [1, 0, 2, 1, 3]), num_nodes=4), dgl.graph(([0], [0]), num_nodes=1)]
+    graphs = [others[0], graph.long(), others[1]]
+    bounds = torch.tensor([0, *(each.num_nodes() for each in graphs)]).cumsum(0).tolist()
+    return dgl.batch(graphs), [slice(*bounds[i : i + 2]) for i in range(3)]
+
+
+def by_graph(formula: Callable[[Tensor, Tensor], Tensor], x: Tensor, batch: Any, parts: list[slice]) -> Tensor:
+    """A formula of a graph's states and edges (True at [receiver, sender]), for each graph alone."""
+    edges = torch.zeros(len(x), len(x), dtype=torch.bool)
+    edges[batch.edges()[1].long(), batch.edges()[0].long()] = True
+    return torch.cat([formula(x[part], edges[part, part]) for part in parts])
+
+
+def pairnorm(x: Tensor, mode: str, scale: float) -> Tensor:
+    mean = torch.stack(list(x)).sum(0) / len(x)
+    if mode == "PN":
+        distance = sum(((row - mean) ** 2).sum() for row in x) / len(x)
+        return torch.stack([scale * (row - mean) / (distance + 1e-6) ** 0.5 for row in x])
+    if mode == "PN-SI":
+        return torch.stack([scale * (row - mean) / (((row - mean) ** 2).sum() + 1e-6) ** 0.5 for row in x])
+    return torch.stack([scale * row / ((row**2).sum() + 1e-6) ** 0.5 - mean for row in x])
+
+
+def contranorm(x: Tensor, edges: Tensor, scale: float, mask_edges: bool) -> Tensor:
+    similarity = torch.nn.functional.cosine_similarity(x.unsqueeze(1), x.unsqueeze(0), dim=2)
+    if mask_edges:
+        similarity = similarity.masked_fill(edges, -torch.inf)
+    rows = []
+    for i in range(len(x)):
+        if mask_edges and edges[i].all():
+            rows.append(x[i])
+        else:
+            rows.append((1 + scale) * x[i] - scale * similarity[i].softmax(0) @ x)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("mode", ["PN", "PN-SI", "PN-SCS"])
+def test_pairnorm_is_the_equation_of_each_graph(mode: str, graph: Any) -> None:
+    batch, parts = batch_of(graph)
+    x = features(batch.num_nodes())
+    expected = by_graph(lambda x, edges: pairnorm(x, mode, 3.0), x, batch, parts)
+    assert_same_with_gradients(PairNorm(3.0, mode=mode)(x, batch), expected, x)
+
+
+def test_pairnorm_holds_the_mean_squared_distance_of_pairs() -> None:
+    x, graph = features().detach(), dgl.graph(([], []), num_nodes=8)
+    assert torch.cdist(y := PairNorm(3.0)(x, graph), y).square().mean().item() == pytest.approx(2 * 3**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("mask_edges", [True, False])
+@pytest.mark.parametrize("block_rows", [1, 3, 128])
+def test_contranorm_is_the_equation_of_each_graph(
+    mask_edges: bool, block_rows: int, graph: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(norms, "BLOCK_ROWS", block_rows)
+    batch, parts = batch_of(graph)
+    x = features(batch.num_nodes())
+    expected = by_graph(lambda x, edges: contranorm(x, edges, 0.7, mask_edges), x, batch, parts)
+    assert_same_with_gradients(ContraNorm(0.7, mask_edges=mask_edges)(x, batch), expected, x)
+
+
+def test_contranorm_of_nodes_that_all_others_reach_is_the_identity() -> None:
+    everyone = torch.arange(4)
+    graph = dgl.graph((everyone.repeat(4), everyone.repeat_interleave(4)))
+    x = features(4)
+    assert_same_with_gradients(ContraNorm(mask_edges=True)(x, graph), x * 1, x)
+
+
+@pytest.mark.parametrize("mask_edges", [True, False])
+def test_contranorm_of_a_row_of_zeros_is_no_push_and_has_a_gradient_of_its_scale(mask_edges: bool) -> None:
+    x = torch.cat([features(7).detach(), torch.zeros(1, 3, dtype=torch.float64)]).requires_grad_()
+    graph = dgl.graph((range(8), range(8)))
+    (grad,) = torch.autograd.grad(ContraNorm(mask_edges=mask_edges)(x, graph).sum(), x)
+    assert grad.abs().max() < 100
+
+
+def test_contranorm_takes_a_graph_of_one_format() -> None:
+    graph, x = dgl.graph(([0, 1, 2], [1, 2, 3]), num_nodes=8), features().detach()
+    expected = ContraNorm(mask_edges=True)(x, graph)
+    for kind in ("csc", "csr", "coo"):
+        assert torch.equal(ContraNorm(mask_edges=True)(x, graph.formats([kind])), expected)
+
+
+def test_batch_norm_and_layer_norm_start_as_standardisations_of_columns_and_rows() -> None:
+    x = features()
+    assert_same_with_gradients(BatchNorm(3).double()(x), by_cluster(x, torch.zeros(8, dtype=torch.int64)), x)
+    assert_same_with_gradients(LayerNorm(3).double()(x), by_cluster(x.t(), torch.zeros(3, dtype=torch.int64)).t(), x)
+
+
+def test_batch_norm_takes_a_single_row_as_in_evaluation() -> None:
+    norm, x = BatchNorm(3).double(), features(1).detach()
+    norm(features().detach())
+    state = {name: value.clone() for name, value in norm.state_dict().items()}
+    assert torch.equal(norm(x), norm.eval()(x))
+    assert all(torch.equal(value, state[name]) for name, value in norm.state_dict().items())
+
+
+every_name = pytest.mark.parametrize("name", list(norms.NORMS))
+
+
+@every_name
+def test_by_name_each_takes_states_and_graph_in_any_order_of_nodes(name: str, graph: Any) -> None:
+    norm = Norms([name], 3, scale=0.5).double().eval()
+    x, order = features(graph.num_nodes()).detach(), torch.randperm(graph.num_nodes())
+    place = torch.argsort(order).to(graph.idtype)
+    shuffled = dgl.graph(tuple(place[ends.long()] for ends in graph.edges()), num_nodes=graph.num_nodes())
+    torch.testing.assert_close(norm(x[order], shuffled), norm(x, graph)[order], rtol=0, atol=1e-12)
+
+
+def test_several_are_applied_one_after_the_other(graph: Any) -> None:
+    x = features(graph.num_nodes()).detach()
+    pair, contra = PairNorm(0.5, mode="PN-SI"), ContraNorm(0.5, mask_edges=True)
+    chain = Norms(["contranorm-mask-edges", "pairnorm-si"], 3, scale=0.5)
+    assert torch.equal(chain(x, graph), pair(contra(x, graph), graph))
+    assert Norms([], 3)(x, graph) is x
+
+
+IMPOSSIBLE: list[tuple[Callable[[], Any], str]] = [
+    (lambda: PairNorm(mode="SI"), r"unknown mode 'SI': choose from PN, PN-SI, PN-SCS"),
+    (lambda: PairNorm(0.0), r"PairNorm's scale must be above 0 and finite, got 0\.0"),
+    (lambda: PairNorm(float("nan")), r"above 0 and finite, got nan"),
+    (lambda: ContraNorm(-0.1, mask_edges=True), r"ContraNorm's scale must be at least 0 and finite, got -0\.1"),
+    (lambda: ContraNorm(float("inf"), mask_edges=True), r"at least 0 and finite, got inf"),
+    (lambda: Norms(["batch"], 3), r"unknown normalisation 'batch': choose from batchnorm, layernorm, pairnorm"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), IMPOSSIBLE)
+def test_impossible_arguments_are_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()

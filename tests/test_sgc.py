@@ -11,6 +11,7 @@ from zoo import models, ops
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.models.sgc import SGC
+from zoo.nn.norms import Norms
 
 
 def make(**options: Any) -> Any:
@@ -107,6 +108,67 @@ def test_the_state_that_encode_returns_is_the_callers() -> None:
     expected = model(graph, x)
     model.encode(graph, x).zero_()
     assert torch.equal(model(graph, x), expected)
+
+
+NORMS = [[], ["pairnorm"], ["contranorm-mask-edges"], ["pairnorm-si", "contranorm"]]
+
+
+@pytest.mark.parametrize("residual", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("norms", NORMS)
+@pytest.mark.parametrize("constant", [True, False])
+def test_every_step_propagates_adds_and_normalises(
+    constant: bool, norms: list[str], residual: float, graph: Any, adjacency: Tensor
+) -> None:
+    model, x = make(num_layers=3, norms=norms, norm_scale=0.5, residual=residual), features(graph)
+    x.requires_grad_(not constant)
+    norm, linear = Norms(norms, IN_FEATS, scale=0.5), model.head.linear
+    bias = linear.bias if norms or residual else model.head.bias
+    for _ in range(2):
+        state = x
+        for _ in range(3):
+            state = norm(normalised(adjacency) @ state + residual * state, graph)
+        expected = state @ linear.weight.t() + bias
+        assert_same_with_gradients(model(graph, x), expected, list(model.parameters()) + [x][constant:])
+
+
+@pytest.mark.parametrize("norm", ["batchnorm", "layernorm"])
+def test_learnt_normalisations_are_not_remembered(norm: str) -> None:
+    graph, model = small_graph(), make(norms=[norm])
+    x = features(graph)
+    before = model(graph, x)
+    with torch.no_grad():
+        for parameter in model.norms.parameters():
+            parameter.neg_()
+    assert not torch.allclose(model(graph, x), before)
+    assert model.same_in_training == (norm == "layernorm")
+    assert torch.equal(model.train()(graph, x), model.eval()(graph, x)) == model.same_in_training
+
+
+@pytest.mark.parametrize("option", ["drop_edge", "drop_message"])
+def test_drops_are_drawn_anew_in_training_only(option: str) -> None:
+    nodes = torch.arange(5)
+    graph = dgl.graph((nodes.repeat(5), nodes.repeat_interleave(5)))
+    model, x = make(**{option: 0.5}), features(graph)
+    expected = power(torch.ones(5, 5, dtype=x.dtype), 2) @ x @ model.head.linear.weight.t()
+    expected = expected + (model.head.linear.bias if option == "drop_message" else model.head.bias)
+    torch.testing.assert_close(model(graph, x), expected)
+    first, second = model.train()(graph, x), model(graph, x)
+    assert not torch.allclose(first, second)
+    assert not model.same_in_training
+    torch.testing.assert_close(model.eval()(graph, x), expected)
+
+
+def test_options_do_not_share_what_is_remembered() -> None:
+    graph, x = small_graph(), torch.randn(4, IN_FEATS, dtype=torch.float64)
+    pairnorm: dict[str, Any] = {"norms": ["pairnorm"]}
+    options = [pairnorm, {**pairnorm, "norm_scale": 2.0}, {"norms": ["contranorm"]}, {"residual": 1.0}]
+    head, logits = make(residual=1.0).head, []
+    for each in options:
+        model = make(**each)
+        model.head = head
+        logits.append(model(graph, x))
+        torch.testing.assert_close(logits[-1], model(graph, x.clone().requires_grad_()))
+    assert not any(torch.allclose(logits[i], logits[j]) for i in range(4) for j in range(i))
 
 
 @pytest.mark.parametrize("hidden", [0, -3])

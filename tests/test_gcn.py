@@ -1,0 +1,115 @@
+"""GCN and its options against their equations on dense float64 matrices."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from oracles import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, normalised, randomised
+from torch import Tensor
+
+from zoo import models
+from zoo._dgl import dgl
+from zoo.errors import ConfigError
+from zoo.models.gcn import GCN
+from zoo.nn.norms import Norms
+
+
+def make(**options: Any) -> Any:
+    model: Any = GCN(IN_FEATS, NUM_CLASSES, **{"hidden": 6, "dropout": 0.0, **options})
+    return randomised(model)
+
+
+def logits(model: Any, graph: Any, adjacency: Tensor, x: Tensor, norms: Sequence[str], residual: float) -> Tensor:
+    """Of a model with four layers."""
+
+    def convolve(conv: Any, state: Tensor) -> Tensor:
+        return normalised(adjacency) @ state @ conv.linear.weight.t() + conv.bias
+
+    norm = Norms(norms, 6, scale=0.5)
+    states = [x]
+    for conv in model.convs:
+        after = norm(convolve(conv, states[-1]), graph).clamp(min=0)
+        states.append(after if len(states) == 1 else after + residual * states[-1])
+    return convolve(model.head, states[-1])
+
+
+@pytest.mark.parametrize("residual", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("norms", [[], ["pairnorm"], ["contranorm-mask-edges", "pairnorm-si"]])
+def test_logits_and_gradients_are_the_equations(
+    norms: list[str], residual: float, graph: Any, adjacency: Tensor
+) -> None:
+    model = make(num_layers=4, norms=norms, norm_scale=0.5, residual=residual)
+    x = features(graph).requires_grad_()
+    expected = logits(model, graph, adjacency, x, norms, residual)
+    assert_same_with_gradients(model(graph, x), expected, [x, *model.parameters()])
+
+
+def test_options_are_off_by_default() -> None:
+    names = {"convs.0.linear.weight", "convs.0.bias", "head.linear.weight", "head.bias"}
+    assert set(GCN(IN_FEATS, NUM_CLASSES).state_dict()) == names
+    assert set(GCN(IN_FEATS, NUM_CLASSES, drop_message=0.5, drop_edge=0.5, residual=1.0).state_dict()) == names
+
+
+def test_layers_with_parameters_of_a_normalisation_have_their_own(graph: Any) -> None:
+    model = make(num_layers=3, norms=["batchnorm", "layernorm"])
+    names = [name for name, _ in model.named_parameters() if name.startswith("norms.")]
+    assert names == [f"norms.{i}.{j}.{part}" for i in range(2) for j in range(2) for part in ("weight", "bias")]
+    model(graph, features(graph)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.norms.parameters())
+
+
+def complete_graph() -> Any:
+    """Twenty edges: every node sends to every other."""
+    nodes = torch.arange(5)
+    senders, receivers = torch.cartesian_prod(nodes, nodes).t()
+    return dgl.graph((senders[senders != receivers], receivers[senders != receivers]))
+
+
+def test_all_layers_of_a_pass_see_the_edges_that_are_kept() -> None:
+    graph = complete_graph()
+    model, x, seen = make(num_layers=3, drop_edge=0.5).train(), features(graph), []
+    for conv in (*model.convs, model.head):
+        conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(graph, x)
+    model(graph, x)
+    assert [each is seen[0] for each in seen] == [True] * 3 + [False] * 3
+    assert {each.num_edges() for each in seen} == {10}
+    model.eval()(graph, x)
+    assert seen[-1] is graph
+
+
+@pytest.mark.parametrize("option", ["drop_edge", "drop_message"])
+def test_drops_act_in_training_only(option: str) -> None:
+    graph = complete_graph()
+    model, plain, x = make(num_layers=3, **{option: 0.5}), make(num_layers=3), features(graph)
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(model(graph, x), plain(graph, x))
+    model.train()
+    assert not torch.allclose(model(graph, x), model(graph, x))
+    logits = model(graph, x)
+    assert all(grad.any() for grad in torch.autograd.grad(logits.square().sum(), list(model.parameters())))
+
+
+@pytest.mark.parametrize("option", ["drop_edge", "drop_message"])
+def test_drops_of_a_batch_of_graphs(option: str) -> None:
+    batch = dgl.batch([complete_graph(), complete_graph()])
+    model = make(readout="sum", **{option: 0.5}).train()
+    assert model(batch, features(batch)).shape == (2, NUM_CLASSES)
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"norms": ["row"]}, r"method 'gcn': unknown normalisation 'row': choose from batchnorm, "),
+    ({"norms": "batchnorm"}, r"norms must be list, got 'batchnorm'"),
+    ({"norms": ["pairnorm"], "norm_scale": 0.0}, r"PairNorm's scale must be above 0"),
+    ({"residual": -1.0}, r"residual must be at least 0 and finite, got -1\.0"),
+    ({"drop_edge": 1.0}, r"DropEdge's rate must be at least 0 and below 1"),
+    ({"drop_message": -0.5}, r"DropMessage's rate must be at least 0 and below 1"),
+]
+
+
+@pytest.mark.parametrize("method", ["gcn", "sgc"])
+@pytest.mark.parametrize(("options", "message"), IMPOSSIBLE)
+def test_impossible_options_are_refused(method: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("gcn", method)):
+        models.create(method, {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **options})
