@@ -1,11 +1,12 @@
 """SBP against its formulas with the n × n matrices, in float64; what labels may reach, and what tiles may hold."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from oracles import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, normalised, randomised
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo._dgl import dgl
@@ -54,6 +55,8 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
     edges = adjacency * (signs(graph) <= 0) if isinstance(model, LabelSBP) and model.scalable else adjacency
     positive = mean_over_rows(edges) if model.adjacency == "row" else normalised(edges)
     states, state = [], x
+    if model.backbone == "gcnii":
+        first = state = nn.functional.linear(x, model.embed.weight, model.embed.bias).clamp(min=0)
     for k in range(model.num_steps):
         if model.backbone == "gcn":
             weight, bias = model.linears[k].weight, model.linears[k].bias
@@ -68,7 +71,11 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
         if model.norm_after == "each" or (model.norm_after == "last" and k == model.num_steps - 1):
             centred = state - state.mean(1, keepdim=True)
             state = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
-        if model.backbone == "gcn":
+        if model.backbone == "gcnii":
+            beta = math.log(0.5 / (k + 1) + 1)
+            mixed = 0.9 * state + 0.1 * first
+            state = (1 - beta) * mixed + beta * mixed @ model.convs[k].linear.weight.t()  # type: ignore[operator, union-attr]
+        if model.backbone != "sgc":
             state = state.clamp(min=0)
         states.append(state)
     return states
@@ -80,6 +87,7 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
     [
         {},
         {"backbone": "sgc"},
+        {"backbone": "gcnii"},
         {"scalable": True},
         {"scalable": True, "backbone": "sgc", "adjacency": "symmetric"},
         {"adjacency": "symmetric", "norm_after": "last"},
@@ -92,7 +100,8 @@ def test_states_and_gradients_are_the_formula(
     model, graph = randomised(make(kind, **options)), labelled(graph)
     x = features(graph).requires_grad_()
     *_, expected = expected_states(model, graph, adjacency, x)
-    assert_same_with_gradients(model.encode(graph, x), expected, [x, *model.linears.parameters()])
+    hidden = [parameter for name, parameter in model.named_parameters() if not name.startswith("head.")]
+    assert_same_with_gradients(model.encode(graph, x), expected, [x, *hidden])
 
 
 @every_kind
@@ -194,13 +203,14 @@ def test_labels_that_cannot_be_used_are_refused(label: Tensor, mask: Tensor, mes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"backbone": "gat"}, "unknown backbone 'gat': choose from sgc, gcn"),
+        ({"backbone": "gat"}, "unknown backbone 'gat': choose from sgc, gcn, gcnii"),
         ({"adjacency": "none"}, "unknown adjacency 'none': choose from row, symmetric"),
         ({"norm_after": "first"}, "unknown norm_after 'first': choose from each, last, none"),
         ({"lam": 0.0}, "lam must be above 0 and at most 1, got 0.0"),
         ({"lam": float("nan")}, "lam must be above 0"),
         ({"beta": -1.0}, "alpha and beta must not be negative, got 1.0 and -1.0"),
         ({"alpha": float("inf")}, "alpha and beta"),
+        ({"residual": 1.5}, "residual is from 0 to 1, mapping not negative: got 1.5 and 0.5"),
     ],
 )
 def test_impossible_arguments_are_refused(kind: str, arguments: dict[str, Any], message: str) -> None:

@@ -14,10 +14,11 @@ bounds the states. Where A⁻ keeps groups apart and A⁺ holds their members to
 
 The display formulas of the paper were not at hand, nor its code: the step is read from its prose. What the prose leaves
 open is an option: Â⁺ (`adjacency`; the prose has the row-stochastic one), where LN stands (`norm_after`), λ (`lam`),
-α (`alpha`) and β (`beta`). Two backbones, in both of which the head is not signed:
+α (`alpha`) and β (`beta`). Three backbones, in none of which the head is signed:
 
 - `"sgc"`: steps on the features, and a linear layer behind them;
-- `"gcn"`: H ← ReLU(step(H W)), and a graph convolution behind them, as behind the normalisations of the comparison.
+- `"gcn"`: H ← ReLU(step(H W)), and a graph convolution behind them, as behind the normalisations of the comparison;
+- `"gcnii"`: GCNII (`zoo.models.gcnii`), where a step takes the place of ÂH.
 
 Nothing of size n × n is kept. A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all
 it takes, O(n · d); for `FeatureSBP` the product is attention, made in tiles. For large graphs (`scalable`) the paper
@@ -40,12 +41,13 @@ from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.models import register
+from zoo.models.gcnii import ResidualMixing
 from zoo.nn.convs import GCNConv, LinearConv
 from zoo.nn.sparse_linear import Dropout, Features, Linear, dense
 
 __all__ = ["FeatureSBP", "LabelSBP"]
 
-BACKBONES = ("sgc", "gcn")
+BACKBONES = ("sgc", "gcn", "gcnii")
 ADJACENCIES = ("row", "symmetric")
 NORMS = ("each", "last", "none")
 TILE = 1 << 22  # entries of A⁻ at a time, 16 MB
@@ -72,6 +74,8 @@ class SBP(ZooModel):
         adjacency: str = "row",
         norm_after: str = "each",
         scalable: bool = False,
+        residual: float = 0.1,
+        mapping: float = 0.5,
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
@@ -83,21 +87,28 @@ class SBP(ZooModel):
             raise ConfigError(f"lam must be above 0 and at most 1, got {lam}")
         if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
             raise ConfigError(f"alpha and beta must not be negative, got {alpha} and {beta}")
+        if not (0 <= residual <= 1 and 0 <= mapping < math.inf):
+            raise ConfigError(f"residual is from 0 to 1, mapping not negative: got {residual} and {mapping}")
         self.backbone, self.adjacency, self.norm_after, self.scalable = backbone, adjacency, norm_after, scalable
         self.lam, self.alpha, self.beta = lam, alpha, beta
         self.num_steps = self.num_hidden(num_layers)
-        widths = [in_feats] + [hidden] * self.num_steps
         self.width = in_feats if backbone == "sgc" else hidden
         self.dropout = Dropout(dropout)
-        self.linears = nn.ModuleList(
-            Linear(before, after, init="glorot") for before, after in pairwise(widths) if backbone == "gcn"
-        )
+        if backbone == "gcn":
+            widths = [in_feats] + [hidden] * self.num_steps
+            self.linears = nn.ModuleList(Linear(before, after, init="glorot") for before, after in pairwise(widths))
+        if backbone == "gcnii":
+            self.embed = Linear(in_feats, hidden)
+            betas = [math.log(mapping / depth + 1) for depth in range(1, self.num_steps + 1)]
+            self.convs = nn.ModuleList(
+                ResidualMixing(hidden, alpha=residual, beta=beta_l, variant=False) for beta_l in betas
+            )
         self.head = self.make_head(num_classes)
 
     def make_head(self, num_classes: int) -> nn.Module:
         """A linear layer, or without a readout a GCN's last convolution."""
-        plain = self.backbone == "sgc" or self.readout is not None
-        return (LinearConv if plain else GCNConv)(self.width, num_classes)
+        gcn = self.backbone == "gcn" and self.readout is None
+        return (GCNConv if gcn else LinearConv)(self.width, num_classes)
 
     @property
     def same_in_training(self) -> bool:
@@ -105,21 +116,30 @@ class SBP(ZooModel):
         return self.backbone == "sgc" or self.dropout.p == 0
 
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
-        """The states after each step; in a GCN after its ReLU, and the dropout before the next layer."""
-        step = self._step(graph, feat)
-        if self.backbone == "sgc":
-            state = dense(feat)
-            for k in range(self.num_steps):
-                state = self._normalised(step(state), k)
-                yield state
-            return
-        state = self.dropout(feat)
-        for k, linear in enumerate(self.linears):
-            state = self.dropout(nn.functional.relu(self._normalised(step(linear(state)), k)))
+        """The states after each step; but for `"sgc"` after a ReLU, and the dropout before the next layer."""
+        layers = {"sgc": self._sgc, "gcn": self._gcn, "gcnii": self._gcnii}[self.backbone]
+        return layers(feat, self._steps(graph, feat))
+
+    def _sgc(self, feat: Features, steps: Sequence[Product]) -> Iterator[Tensor]:
+        state = dense(feat)
+        for step in steps:
+            state = step(state)
             yield state
 
-    def _step(self, graph: Graph, feat: Features) -> Product:
-        """What a step does before LN."""
+    def _gcn(self, feat: Features, steps: Sequence[Product]) -> Iterator[Tensor]:
+        state = self.dropout(feat)
+        for step, linear in zip(steps, self.linears, strict=True):
+            state = self.dropout(nn.functional.relu(step(linear(state))))
+            yield state
+
+    def _gcnii(self, feat: Features, steps: Sequence[Product]) -> Iterator[Tensor]:
+        first = nn.functional.relu(self.embed(self.dropout(feat)))
+        state = self.dropout(first)
+        for step, conv in zip(steps, self.convs, strict=True):
+            state = self.dropout(nn.functional.relu(conv(step(state), first)))
+            yield state
+
+    def _steps(self, graph: Graph, feat: Features) -> Sequence[Product]:
         attracted, repelled = self.attraction(graph), self.repulsion(graph, feat)
 
         def step(state: Tensor) -> Tensor:
@@ -128,12 +148,12 @@ class SBP(ZooModel):
                 update = update - self.beta * repelled(state)
             return torch.lerp(state, update, self.lam)
 
-        return step
+        def normalised_step(state: Tensor) -> Tensor:
+            return nn.functional.layer_norm(step(state), state.shape[1:])
 
-    def _normalised(self, state: Tensor, k: int) -> Tensor:
-        if self.norm_after == "each" or (self.norm_after == "last" and k == self.num_steps - 1):
-            return nn.functional.layer_norm(state, state.shape[1:])
-        return state
+        last = step if self.norm_after == "none" else normalised_step
+        others = normalised_step if self.norm_after == "each" else step
+        return [others] * (self.num_steps - 1) + [last]
 
     def attraction(self, graph: Graph) -> Product:
         """The product with Â⁺."""
@@ -166,16 +186,18 @@ class LabelSBP(SBP):
     Args:
         in_feats: Width of the node features.
         num_classes: Number of classes; 1 for regression.
-        backbone: `"gcn"` or `"sgc"`, see the module.
+        backbone: `"gcn"`, `"sgc"` or `"gcnii"`, see the module.
         num_layers: Number of signed steps, and without a readout one more, for the head.
-        hidden: Width of the GCN's hidden layers.
-        dropout: Before every layer of the GCN.
+        hidden: Width of the hidden layers; `"sgc"` has none.
+        dropout: Before every layer; `"sgc"` has none.
         lam: λ, above 0 and at most 1.
         alpha: α.
         beta: β; without effect if `scalable`.
         adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
         norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
         scalable: The paper's variant for large graphs, see the module.
+        residual: α of GCNII.
+        mapping: λ of GCNII.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -253,16 +275,18 @@ class FeatureSBP(SBP):
     Args:
         in_feats: Width of the node features.
         num_classes: Number of classes; 1 for regression.
-        backbone: `"gcn"` or `"sgc"`, see the module.
+        backbone: `"gcn"`, `"sgc"` or `"gcnii"`, see the module.
         num_layers: Number of signed steps, and without a readout one more, for the head.
-        hidden: Width of the GCN's hidden layers.
-        dropout: Before every layer of the GCN.
+        hidden: Width of the hidden layers; `"sgc"` has none.
+        dropout: Before every layer; `"sgc"` has none.
         lam: λ, above 0 and at most 1.
         alpha: α.
         beta: β.
         adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
         norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
         scalable: The paper's variant for large graphs, see the module.
+        residual: α of GCNII.
+        mapping: λ of GCNII.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
