@@ -118,7 +118,7 @@ def test_a_truncated_file_is_found_without_a_digest_too(folder: Path, size: int)
         ("", "is not JSON"),
         ("[]", "does not describe a model"),
         ("{}", "does not describe a model"),
-        ('{"method": "gnc"}', "unknown method 'gnc': did you mean gcn"),
+        ('{"method": "gcnn"}', "unknown method 'gcnn': did you mean gcn"),
         ('{"method": "gcn"}', "in_feats"),
         ('{"method": "gcn", "in_feats": 8, "num_classes": 2, "width": 3}', "width"),
         ('{"method": "gcn", "in_feats": 8, "num_classes": 3}', "does not fit GCN: head"),
