@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo import ops
-from zoo._cache import per_graph, per_tensor
+from zoo._cache import latest, per_graph, per_tensor
 from zoo._dgl import dgl
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
-from zoo.nn.sparse_linear import Features, compress
+from zoo.nn.sparse_linear import Features, SparseFeatures, compress
 
 __all__ = ["READOUTS", "LoadReport", "ZooModel"]
 
@@ -166,6 +166,16 @@ class ZooModel(nn.Module, ABC):
         """The representation before the head: (num_nodes, width), with a readout (num_graphs, width)."""
         (state,) = deque(self.hidden_states(graph, self._input(graph, feat)), maxlen=1)
         return state if self.readout is None else ops.readout(graph, state, self.readout)
+
+    def encode_once(self, graph: "dgl.DGLGraph", feat: Tensor | None, key: Any) -> Tensor:
+        """What `encode` gives, remembered for features that need no gradient: for a model with nothing learnt or drawn
+        before its head. `key` is all that it depends on but the graph's edges and the features.
+        """
+        given = self._input(graph, feat)
+        if isinstance(given, Tensor) and given.requires_grad:
+            return self.encode(graph, feat)
+        owner = given.csr if isinstance(given, SparseFeatures) else given
+        return latest(owner, graph, key, lambda: self.encode(graph, feat))
 
     def layers(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[Tensor]:
         """Every hidden layer's node representations, first layer first, for the oversmoothing metrics."""

@@ -34,7 +34,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from zoo import ops
 from zoo._dgl import dgl
@@ -109,6 +109,16 @@ class SBP(ZooModel):
         """A linear layer, or without a readout a GCN's last convolution."""
         gcn = self.backbone == "gcn" and self.readout is None
         return (GCNConv if gcn else LinearConv)(self.width, num_classes)
+
+    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+        """See `ZooModel`. Steps on the features are taken once."""
+        if self.backbone != "sgc" or self.readout is not None:
+            return super().forward(graph, feat)
+        return self.head(graph, self.encode_once(graph, feat, (str(self.arguments), self.signs(graph))))
+
+    @abstractmethod
+    def signs(self, graph: Graph) -> bytes:
+        """What A⁻ depends on beside the features."""
 
     @property
     def same_in_training(self) -> bool:
@@ -202,6 +212,10 @@ class LabelSBP(SBP):
         transforms: See `ZooModel`.
     """
 
+    def signs(self, graph: Graph) -> bytes:
+        """See `SBP`: the known labels."""
+        return self._known_classes(graph).cpu().numpy().tobytes()
+
     def attraction(self, graph: Graph) -> Product:
         """See `SBP`; if `scalable`, without the edges between different known labels."""
         if not self.scalable:
@@ -291,6 +305,10 @@ class FeatureSBP(SBP):
         transforms: See `ZooModel`.
     """
 
+    def signs(self, graph: Graph) -> bytes:
+        """See `SBP`: nothing."""
+        return b""
+
     def repulsion(self, graph: Graph, feat: Features) -> Product:
         """See `SBP`; of each graph of a batch apart."""
         sizes = graph.local_var().batch_num_nodes().tolist()
@@ -298,7 +316,7 @@ class FeatureSBP(SBP):
             return lambda state: torch.cat([part @ _softmax_of_columns(part) for part in state.split(sizes)])
         starts = dense(feat).split(sizes)
         return lambda state: torch.cat(
-            [_repelled(start, part) for start, part in zip(starts, state.split(sizes), strict=True)]
+            [_Repelled.apply(start, part) for start, part in zip(starts, state.split(sizes), strict=True)]
         )
 
 
@@ -306,12 +324,37 @@ def _softmax_of_columns(state: Tensor) -> Tensor:
     return (-state.t() @ state).softmax(1)
 
 
-def _repelled(start: Tensor, state: Tensor) -> Tensor:
+class _Repelled(torch.autograd.Function):
     """softmax(-start startᵀ) state, in tiles of rows, which the backward pass makes again."""
+
+    @staticmethod
+    def forward(ctx: Any, start: Tensor, state: Tensor) -> Tensor:
+        result = torch.cat([_tile(start, rows) @ state for rows in _tiles(start)])
+        ctx.save_for_backward(start, state, result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor]:
+        (grad,) = grads
+        start, state, result = ctx.saved_tensors
+        grad_start = torch.zeros_like(start) if ctx.needs_input_grad[0] else None
+        grad_state = torch.zeros_like(state)
+        offset = torch.linalg.vecdot(grad, result).unsqueeze(1)
+        for rows in _tiles(start):
+            weights = _tile(start, rows)
+            grad_state.addmm_(weights.t(), grad[rows])
+            if grad_start is not None:
+                grad_scores = weights * (offset[rows] - grad[rows] @ state.t())  # of start startᵀ
+                grad_start[rows].addmm_(grad_scores, start)
+                grad_start.addmm_(grad_scores.t(), start[rows])
+        return grad_start, grad_state
+
+
+def _tiles(start: Tensor) -> Iterator[slice]:
     rows = max(1, TILE // len(start))
-    tiles = [checkpoint(_tile, part, start, state, use_reentrant=False) for part in start.split(rows)]
-    return torch.cat(tiles)
+    return (slice(first, first + rows) for first in range(0, len(start), rows))
 
 
-def _tile(part: Tensor, start: Tensor, state: Tensor) -> Tensor:
-    return (-part @ start.t()).softmax(1) @ state
+def _tile(start: Tensor, rows: slice) -> Tensor:
+    return (-start[rows] @ start.t()).softmax(1)

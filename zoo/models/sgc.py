@@ -20,7 +20,6 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from zoo._cache import latest
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
@@ -28,7 +27,7 @@ from zoo.models.gcn import check_residual
 from zoo.nn.convs import GCNConv, LinearConv
 from zoo.nn.drops import DropEdge, DropMessage
 from zoo.nn.norms import Norms
-from zoo.nn.sparse_linear import Features, Linear, SparseFeatures, compress, dense
+from zoo.nn.sparse_linear import Features, Linear, compress, dense
 
 __all__ = ["SGC"]
 
@@ -110,12 +109,10 @@ class SGC(ZooModel):
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`. The state before the head is computed once where nothing in it is learnt or drawn."""
-        given = self._input(graph, feat)
         learnt = self.reduction is not None or self.norms.state_dict()
-        if learnt or self._drops or self.readout is not None or (isinstance(given, Tensor) and given.requires_grad):
+        if learnt or self._drops or self.readout is not None:
             return super().forward(self.drop_edge(graph), feat)
-        owner = given.csr if isinstance(given, SparseFeatures) else given
-        return self.head(graph, latest(owner, graph, self.steps, lambda: self.encode(graph, feat)))
+        return self.head(graph, self.encode_once(graph, feat, self.steps))
 
 
 class LastConv(GCNConv):
