@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import models, weights
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.models import n2
-from zoo.models.n2 import N2
+from zoo.models.n2 import N2, NonLinear
 
 DIRECT = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "n2_direct.py"))
 IN_FEATS, NUM_CLASSES, HIDDEN, WIDTH, NUM_PSEUDO, PIECES = 5, 3, 6, 4, 7, 3
@@ -252,6 +252,15 @@ def test_the_sizes_are_those_of_the_authors_code() -> None:
     model = N2(745, 8, num_layers=6, hidden=128, state_width=64, num_pseudo_nodes=256, num_pieces=8)
     unused = 128 * 128 + 128 + 6 * 128
     assert sum(parameter.numel() for parameter in model.parameters()) == 548_280 - unused
+
+
+def test_dropout_scales_what_it_keeps_and_has_its_gradient() -> None:
+    layer, x = NonLinear(5, 40, 0.75).double().train(), torch.randn(30, 5, dtype=torch.float64, requires_grad=True)
+    output = layer(x)
+    kept = (output != 0).double()
+    assert 0.15 < float(kept.mean()) < 0.35
+    expected = 4 * kept * nn.functional.leaky_relu(nn.functional.linear(x, layer.linear.weight, layer.linear.bias))
+    assert_same_with_gradients(output, expected, [x, *layer.parameters()])
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -55,6 +55,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from zoo import ops
@@ -70,7 +71,7 @@ __all__ = ["N2"]
 FORMS = ("code", "paper")
 PSEUDO_NODES = "pseudo-nodes"
 MAX_ROW_SUM = 1e4
-RECOMPUTE_FROM = 2_000_000  # nodes times steps; with the paper's widths each holds some 5 kB for the way back
+RECOMPUTE_FROM = 1_000_000  # nodes times steps; with the paper's widths each holds some 5 kB for the way back
 BLOCK = 32  # nodes; larger blocks fill up more rows in vain, smaller ones hold more matrices
 
 Graph = Any  # a DGLGraph; DGL carries no types
@@ -168,6 +169,27 @@ def _times(graph: Graph, rows: Tensor, matrices: Tensor) -> Tensor:
     return products.flatten(0, 1).index_select(0, blocks.places)
 
 
+class _Activation(torch.autograd.Function):
+    """LeakyReLU and dropout, in place; the output alone tells the way back, being 0 where it was dropped."""
+
+    @staticmethod
+    def forward(ctx: Any, product: Tensor, dropout: float) -> Tensor:
+        ctx.mark_dirty(product)
+        ctx.scale = 1 / (1 - dropout)
+        nn.functional.leaky_relu_(product)
+        if dropout:
+            product.mul_((torch.rand_like(product) >= dropout).to(product).mul_(ctx.scale))
+        ctx.save_for_backward(product)
+        return product
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (output,) = ctx.saved_tensors
+        grad = torch.ops.aten.leaky_relu_backward(grads[0], output, 0.01, True)
+        return (grad if ctx.scale == 1 else grad.mul_(output.ne(0).to(grad).mul_(ctx.scale))), None
+
+
 class NonLinear(nn.Module):
     """NL: a linear layer, LeakyReLU, dropout."""
 
@@ -186,7 +208,7 @@ class NonLinear(nn.Module):
         return self._activate(message.times(self.linear.weight) + bias)
 
     def _activate(self, product: Tensor) -> Tensor:
-        return self.dropout(nn.functional.leaky_relu_(product))
+        return _Activation.apply(product, self.dropout.p if self.training else 0.0)
 
 
 class CodeProximity(nn.Module):
