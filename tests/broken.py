@@ -64,7 +64,7 @@ def originals() -> dict[str, Files]:
             torch.manual_seed(0)
             model = models.create(method, {"in_feats": 5, "num_classes": 3, "hidden": 4, "readout": readout})
             found[name] = weights.serialize(model), json.dumps(model.config).encode()
-    entry = dataclasses.asdict(next(iter(entries)))
+    entry = dataclasses.asdict(next(entry for entry in entries if entry.published))
     del entry["name"]
     return {name: Files(*pair, registry_with(name, entered(entry, pair[0]))) for name, pair in found.items()}
 

@@ -135,3 +135,12 @@ def test_the_latest_of_a_tensor_is_shared_by_copies_of_a_graph_and_the_only_one_
     assert [latest(tensor, graph, "a", compute).number for _ in range(2)] == [6, 6]
     graph.add_edges([2], [0])
     assert latest(tensor, graph, "a", compute).number == 7
+
+
+def test_the_latest_keeps_no_graph_alive() -> None:
+    tensor, graph = torch.ones(3), small_graph()
+    latest(tensor, graph, "key", Counter())
+    structure = weakref.ref(graph._graph)
+    del graph
+    gc.collect()
+    assert structure() is None

@@ -566,7 +566,10 @@ def test_arxiv_year_is_ogbn_arxiv_with_the_year_as_class(ogb_folder: Path, monke
 
 @needs_data
 def test_classes_of_arxiv_year_are_runs_of_years_of_about_equal_size() -> None:
-    text = gzip.decompress(Path(DATA, "ogbn_arxiv_partial/raw/node_year.csv.gz").read_bytes())
+    path = Path(DATA, "ogbn_arxiv_partial/raw/node_year.csv.gz")
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    text = gzip.decompress(path.read_bytes())
     years = np.array(text.split(), dtype=np.int64)
     classes = ogbn.quantile_classes(years, 5)
     assert [int(years[classes == c].min()) for c in range(5)] == [1971, 2014, 2016, 2018, 2019]

@@ -57,21 +57,6 @@ def test_the_hidden_layers_are_the_convolutions(graph: Any, adjacency: Tensor) -
         torch.testing.assert_close(layer, expected)
 
 
-class Still(GCNII):
-    """Its propagation leaves every node alone."""
-
-    def propagate(self, graph: Any, state: Tensor) -> Tensor:
-        return state
-
-
-@pytest.mark.parametrize("variant", [False, True])
-def test_another_propagation_can_stand_in_its_place(variant: bool, graph: Any) -> None:
-    model, x = make(Still, variant=variant), features(graph).requires_grad_()
-    identity = torch.eye(graph.num_nodes(), dtype=torch.float64)
-    expected = linear(model.head, states_of(model, identity, x)[-1])
-    assert_same_with_gradients(model(graph, x), expected, [x, *model.parameters()])
-
-
 def test_the_first_state_comes_back_without_dropout() -> None:
     graph, x = dgl.graph(([0, 1], [1, 0])), torch.ones(2, IN_FEATS, dtype=torch.float64)
     model = make(num_layers=2, alpha=1.0, lam=0.0, dropout=0.5)

@@ -85,10 +85,15 @@ class Made(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
+        given = {tensor.data_ptr() for tensor in args if is_dense(tensor)}
         for tensor in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.dim():
+            if is_dense(tensor) and tensor.dim() and tensor.data_ptr() not in given:  # else it is a view
                 self.shapes.add(tuple(tensor.shape))
         return result
+
+
+def is_dense(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
 
 
 @pytest.mark.parametrize(("method", "arguments"), MODELS)

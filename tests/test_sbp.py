@@ -177,12 +177,29 @@ def test_without_labels_all_nodes_repel_alike() -> None:
 
 @every_kind
 @pytest.mark.parametrize("scalable", [False, True])
-def test_a_graph_of_a_batch_gets_what_it_gets_alone(kind: str, scalable: bool) -> None:
+@pytest.mark.parametrize("backbone", sbp.BACKBONES)
+def test_a_graph_of_a_batch_gets_what_it_gets_alone(kind: str, scalable: bool, backbone: str) -> None:
     graphs = [labelled(some_graph(size)) for size in (4, 7, 2)]
     for graph in graphs:
         graph.ndata["feat"] = features(graph)
-    model = randomised(make(kind, scalable=scalable))
-    torch.testing.assert_close(model(dgl.batch(graphs)), torch.cat([model(graph) for graph in graphs]))
+    model, batch = randomised(make(kind, scalable=scalable, backbone=backbone)), dgl.batch(graphs)
+    together = model(batch)
+    torch.testing.assert_close(together, torch.cat([model(graph) for graph in graphs]))
+    if not (kind == "label" and scalable):  # which looks along edges only
+        one = batch.local_var()
+        one.set_batch_num_nodes(torch.tensor([batch.num_nodes()]))
+        one.set_batch_num_edges(torch.tensor([batch.num_edges()]))
+        assert not torch.allclose(model(one), together)
+
+
+@every_kind
+def test_steps_that_are_remembered_are_of_the_model_as_it_is(kind: str) -> None:
+    graph = labelled(some_graph(20))
+    graph.ndata["feat"] = torch.randn(20, IN_FEATS)
+    model = make(kind, backbone="sgc").eval()
+    before = model(graph)
+    model.beta = 3.0
+    assert not torch.allclose(model(graph), before)
 
 
 @pytest.mark.parametrize(

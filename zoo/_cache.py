@@ -47,9 +47,9 @@ def latest(tensor: Tensor, graph: Any, key: Any, compute: Callable[[], T]) -> T:
 
     Of each tensor one result is remembered, the last: it can be as large as the tensor.
     """
-    results: list[tuple[Any, dict[Any, Any]]] = per_tensor(tensor, latest, list)
-    if not results or results[0][0] is not graph._graph:
-        results[:] = [(graph._graph, {})]
+    results: list[tuple[weakref.ref[Any], dict[Any, Any]]] = per_tensor(tensor, latest, list)
+    if not results or results[0][0]() is not graph._graph:
+        results[:] = [(weakref.ref(graph._graph), {})]
     values = results[0][1]
     if key not in values:
         values.clear()

@@ -4,7 +4,7 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -78,7 +78,11 @@ class ZooModel(nn.Module, ABC):
         if args or kwargs:  # copying and unpickling bring the arguments among the other attributes
             bound = inspect.signature(cls.__init__).bind(model, *args, **kwargs)
             bound.apply_defaults()
-            arguments = {name: value for name, value in bound.arguments.items() if name != "self"}
+            arguments = {
+                name: list(value) if isinstance(value, tuple) else value  # as config.json has it
+                for name, value in bound.arguments.items()
+                if name != "self"
+            }
             _check_plain(arguments)
             object.__setattr__(model, "arguments", arguments)
         return model
@@ -167,15 +171,16 @@ class ZooModel(nn.Module, ABC):
         (state,) = deque(self.hidden_states(graph, self._input(graph, feat)), maxlen=1)
         return state if self.readout is None else ops.readout(graph, state, self.readout)
 
-    def encode_once(self, graph: "dgl.DGLGraph", feat: Tensor | None, key: Any) -> Tensor:
+    def encode_once(self, graph: "dgl.DGLGraph", feat: Tensor | None, key: Callable[[], tuple[Any, ...]]) -> Tensor:
         """What `encode` gives, remembered for features that need no gradient: for a model with nothing learnt or drawn
-        before its head. `key` is all that it depends on but the graph's edges and the features.
+        before its head. `key` gives all that it depends on but the class, the graph and the features.
         """
         given = self._input(graph, feat)
-        if isinstance(given, Tensor) and given.requires_grad:
-            return self.encode(graph, feat)
         owner = given.csr if isinstance(given, SparseFeatures) else given
-        return latest(owner, graph, key, lambda: self.encode(graph, feat))
+        if owner.requires_grad or torch.is_autocast_enabled(owner.device.type):
+            return self.encode(graph, feat)
+        sizes = tuple(ops.batch_sizes(graph, graph.device).tolist())
+        return latest(owner, graph, (type(self), sizes, *key()), lambda: self.encode(graph, feat))
 
     def layers(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[Tensor]:
         """Every hidden layer's node representations, first layer first, for the oversmoothing metrics."""
@@ -256,7 +261,7 @@ def _check_plain(arguments: dict[str, Any]) -> None:
 def _check_graph(graph: "dgl.DGLGraph") -> None:
     if not graph.is_homogeneous:
         raise GraphError("the graph has several node or edge types; the zoo's models take homogeneous graphs")
-    if (graph.local_var().batch_num_nodes() == 0).any():  # the graph itself would keep them, in this index type
+    if (ops.batch_sizes(graph, graph.device) == 0).any():
         where = "the graph has no nodes" if graph.batch_size == 1 else "a graph of the batch has no nodes"
         raise GraphError(f"{where}: leave empty graphs out")
 

@@ -32,6 +32,7 @@ from zoo.errors import GraphError
 
 __all__ = [
     "BLOCK_SIZE",
+    "batch_sizes",
     "degree_scale",
     "edge_add",
     "edge_dot",
@@ -54,6 +55,11 @@ _block_size: ContextVar[int | None] = ContextVar("block_size", default=None)
 def reverse(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
     """The graph with every edge turned round, without features."""
     return per_graph(graph, "reverse", lambda: dgl.reverse(graph, copy_ndata=False, copy_edata=False))
+
+
+def batch_sizes(graph: "dgl.DGLGraph", device: torch.device) -> Tensor:
+    """Number of nodes of each graph of a batch, (num_graphs,) int64."""
+    return graph.local_var().batch_num_nodes().to(device).long()  # the graph itself would keep them, in this index type
 
 
 def in_degrees(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
@@ -350,4 +356,4 @@ def _receiver_blocks(graph: "dgl.DGLGraph", block_size: int) -> Iterator[tuple["
 
 def readout(graph: "dgl.DGLGraph", feat: Tensor, reducer: str) -> Tensor:
     """Sum, mean or max of each graph's nodes: (num_nodes, width) to (num_graphs, width)."""
-    return dgl.ops.segment_reduce(graph.batch_num_nodes().to(feat.device), feat, reducer)
+    return dgl.ops.segment_reduce(batch_sizes(graph, feat.device), feat, reducer)

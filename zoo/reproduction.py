@@ -249,9 +249,9 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. `published` takes the place of the whole of the base recipe's; `{}`
-    leaves none. `not_run`, for all or some cells, says why they have no runs.
-    `Table` explains `baseline`, `layers` and `panel`, which it may have.
+    `[cell."ROW/COLUMN"]`, the later ones winning. `published` takes the place of the whole of the base recipe's; where
+    the last override that names it is `{}`, there is none. `not_run`, for all or some cells, says why they have no
+    runs. `Table` explains `baseline`, `layers` and `panel`, which it may have.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -291,17 +291,16 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
             raise RecipeError(f"{path}: overrides for {kind} {', '.join(sorted(unknown))}, which the table lacks")
 
     def make_cell(row: str, column: str) -> Cell:
-        overrides = recipes.merge(
-            *(settings.get(kind, {}).get(place, {}) for kind, place in
-              (("row", row), ("column", column), ("cell", f"{row}/{column}")))
-        )
+        places = (("row", row), ("column", column), ("cell", f"{row}/{column}"))
+        levels = [settings.get(kind, {}).get(place, {}) for kind, place in places]
+        overrides = recipes.merge(*levels)
         base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
         not_run = overrides.pop("not_run", settings.get("not_run", Cell.not_run))
         settings_of_base = recipes.find_settings(base)
         if "published" in overrides:
             settings_of_base.pop("published", None)
         merged = recipes.merge(settings_of_base, overrides)
-        if not merged.get("published", True):
+        if [level["published"] for level in levels if "published" in level][-1:] == [{}]:
             del merged["published"]
         return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"), not_run)
 

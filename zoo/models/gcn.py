@@ -76,7 +76,7 @@ class GCN(ZooModel):
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         widths = [in_feats] + [hidden] * self.num_hidden(num_layers)
         check_residual(residual)
-        self.hidden, self.residual, self.drop_message = hidden, residual, drop_message
+        self.hidden, self.residual, self.drop_message = hidden, float(residual), drop_message
         self.convs = nn.ModuleList(self.make_conv(before, after) for before, after in pairwise(widths))
         self.norms = nn.ModuleList(Norms(norms, hidden, scale=norm_scale) for _ in self.convs)
         self.drop_edge = DropEdge(drop_edge)

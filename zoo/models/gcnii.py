@@ -16,8 +16,8 @@ which have no bias. For GCNII* the code leaves out the factors 1 - α and α bef
 family of functions, with another start and another weight decay. Here it is as printed. The authors' weight decay has
 two groups: `convs.*`, which are the W⁽ˡ⁾, and the two linear layers.
 
-`GCNII.propagate` is the place of Â: a method that propagates otherwise overrides it. Read as signed propagation,
-arXiv:2502.11394 treats GCNII like APPNP (table 5): A⁺ = Σ_{i=0}^{k+1} αⁱ Âⁱ, A⁻ = α Σ_{j=0}^{k} αʲ Âʲ.
+Read as signed propagation, arXiv:2502.11394 treats GCNII like APPNP (table 5): A⁺ = Σ_{i=0}^{k+1} αⁱ Âⁱ,
+A⁻ = α Σ_{j=0}^{k} αʲ Âʲ.
 """
 
 import math
@@ -92,16 +92,12 @@ class GCNII(ZooModel):
         """The last linear layer."""
         return LinearConv(self.hidden, num_classes)
 
-    def propagate(self, graph: "dgl.DGLGraph", state: Tensor) -> Tensor:
-        """ÂH, (num_nodes, hidden) to the same."""
-        return ops.propagate_gcn(graph, state)
-
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each graph convolution after its ReLU; the dropout before the next layer is part of the state."""
         first = nn.functional.relu(self.embed(self.dropout(feat)))
         state = self.dropout(first)
         for conv in self.convs:
-            state = self.dropout(nn.functional.relu(conv(self.propagate(graph, state), first)))
+            state = self.dropout(nn.functional.relu(conv(ops.propagate_gcn(graph, state), first)))
             yield state
 
 

@@ -125,7 +125,7 @@ class _Blocks(NamedTuple):
 
 def _sizes(graph: Graph, device: torch.device) -> Tensor:
     """Number of nodes of each graph, (num_graphs,)."""
-    return per_graph(graph, ("sizes", device), lambda: graph.local_var().batch_num_nodes().to(device))
+    return per_graph(graph, ("sizes", device), lambda: ops.batch_sizes(graph, device))
 
 
 def _owners(graph: Graph, device: torch.device) -> Tensor:

@@ -23,7 +23,7 @@ open is an option: Â⁺ (`adjacency`; the prose has the row-stochastic one), wh
 Nothing of size n × n is kept. A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all
 it takes, O(n · d); for `FeatureSBP` the product is attention, made in tiles. For large graphs (`scalable`) the paper
 changes A⁻: `LabelSBP` takes out the edges between different training labels and repels nothing; `FeatureSBP` repels by
-X softmax(-XᵀX), with a (d, d) matrix. X is here the state, for the features have another width behind a W.
+X softmax(-XᵀX), with a (d, d) matrix. X is here the step's own state: the features have another width behind a W.
 """
 
 import math
@@ -90,7 +90,7 @@ class SBP(ZooModel):
         if not (0 <= residual <= 1 and 0 <= mapping < math.inf):
             raise ConfigError(f"residual is from 0 to 1, mapping not negative: got {residual} and {mapping}")
         self.backbone, self.adjacency, self.norm_after, self.scalable = backbone, adjacency, norm_after, scalable
-        self.lam, self.alpha, self.beta = lam, alpha, beta
+        self.lam, self.alpha, self.beta = float(lam), float(alpha), float(beta)
         self.num_steps = self.num_hidden(num_layers)
         self.width = in_feats if backbone == "sgc" else hidden
         self.dropout = Dropout(dropout)
@@ -114,7 +114,10 @@ class SBP(ZooModel):
         """See `ZooModel`. Steps on the features are taken once."""
         if self.backbone != "sgc" or self.readout is not None:
             return super().forward(graph, feat)
-        return self.head(graph, self.encode_once(graph, feat, (str(self.arguments), self.signs(graph))))
+        return self.head(graph, self.encode_once(graph, feat, lambda: (*self._options(), self.signs(graph))))
+
+    def _options(self) -> tuple[Any, ...]:
+        return self.num_steps, self.lam, self.alpha, self.beta, self.adjacency, self.norm_after, self.scalable
 
     @abstractmethod
     def signs(self, graph: Graph) -> bytes:
@@ -195,7 +198,7 @@ class LabelSBP(SBP):
 
     Args:
         in_feats: Width of the node features.
-        num_classes: Number of classes; 1 for regression.
+        num_classes: Number of classes; of regression and of several labels there are no classes to repel by.
         backbone: `"gcn"`, `"sgc"` or `"gcnii"`, see the module.
         num_layers: Number of signed steps, and without a readout one more, for the head.
         hidden: Width of the hidden layers; `"sgc"` has none.
@@ -245,20 +248,18 @@ class LabelSBP(SBP):
             return None
         classes = self._known_classes(graph)
         groups = self.num_classes + 1  # the last one holds the nodes whose label is unknown
-        weights = torch.full((groups, groups), math.e, dtype=self._dtype, device=classes.device)
-        weights.fill_diagonal_(1 / math.e)
-        weights[-1], weights[:, -1] = 1, 1
-        sizes = graph.local_var().batch_num_nodes().to(classes.device)
+        sizes = ops.batch_sizes(graph, classes.device)
         rows = classes + groups * torch.repeat_interleave(sizes)
-        shape = len(sizes), groups
-        totals = weights @ torch.bincount(rows, minlength=len(sizes) * groups).view(shape).to(weights).t()
 
-        def repelled(state: Tensor) -> Tensor:
-            sums = state.new_zeros(len(sizes) * groups, state.shape[1]).index_add(0, rows, state)
-            means = (weights @ sums.view(*shape, -1)) / totals.t().unsqueeze(2)
-            return means.flatten(0, 1).index_select(0, rows)
+        def sums(state: Tensor) -> Tensor:
+            """For each group exp(A⁻) times the states: (num_graphs, groups, width)."""
+            of_groups = state.new_zeros(len(sizes) * groups, state.shape[1]).index_add(0, rows, state)
+            own, unknown = of_groups.view(len(sizes), groups, -1).split([self.num_classes, 1], dim=1)
+            known = own.sum(1, keepdim=True)
+            return torch.cat([math.e * (known - own) + own / math.e + unknown, known + unknown], dim=1)
 
-        return repelled
+        totals = sums(torch.ones(len(rows), 1, dtype=self._dtype, device=rows.device))
+        return lambda state: (sums(state) / totals).flatten(0, 1).index_select(0, rows)
 
     def _known_classes(self, graph: Graph) -> Tensor:
         """The class of every node in the train mask, `num_classes` for the others; (num_nodes,)."""
@@ -311,7 +312,7 @@ class FeatureSBP(SBP):
 
     def repulsion(self, graph: Graph, feat: Features) -> Product:
         """See `SBP`; of each graph of a batch apart."""
-        sizes = graph.local_var().batch_num_nodes().tolist()
+        sizes = ops.batch_sizes(graph, graph.device).tolist()
         if self.scalable:
             return lambda state: torch.cat([part @ _softmax_of_columns(part) for part in state.split(sizes)])
         starts = dense(feat).split(sizes)
@@ -357,4 +358,4 @@ def _tiles(start: Tensor) -> Iterator[slice]:
 
 
 def _tile(start: Tensor, rows: slice) -> Tensor:
-    return (-start[rows] @ start.t()).softmax(1)
+    return (start[rows] @ start.t()).neg_().softmax(1)

@@ -17,6 +17,7 @@ see `zoo.nn.norms` and `zoo.nn.drops`; the residual connection is A⁺ = Â, A�
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -78,9 +79,8 @@ class SGC(ZooModel):
         self.num_steps = self.num_hidden(num_layers, head_apart=self.linear_head)
         self.width = in_feats if hidden is None else hidden
         self.reduction = None if hidden is None else Linear(in_feats, hidden, bias=False, init="glorot")
-        self.norms = nn.ModuleList(Norms(norms, self.width, scale=norm_scale) for _ in range(self.num_steps))
-        self.residual = residual
-        self.steps = self.num_steps, tuple(norms), norm_scale, residual  # what a state depends on if nothing is learnt
+        self.norms = nn.ModuleList(Norms(norms, self.width, scale=norm_scale) for _ in range(self.num_steps) if norms)
+        self.residual = float(residual)
         self.drop_edge, self.drop_message = DropEdge(drop_edge), DropMessage(drop_message)
         self.head = self.make_head(num_classes)
 
@@ -100,11 +100,11 @@ class SGC(ZooModel):
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """The features after each propagation and what follows it."""
         state = dense(feat) if self.reduction is None else self.reduction(feat)
-        for norms in self.norms:
+        for k in range(self.num_steps):
             output = self.drop_message(graph, state)
             if self.residual != 0:
                 output = output + self.residual * state
-            state = norms(output, graph)
+            state = self.norms[k](output, graph) if self.norms else output
             yield state
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
@@ -112,7 +112,10 @@ class SGC(ZooModel):
         learnt = self.reduction is not None or self.norms.state_dict()
         if learnt or self._drops or self.readout is not None:
             return super().forward(self.drop_edge(graph), feat)
-        return self.head(graph, self.encode_once(graph, feat, self.steps))
+        return self.head(graph, self.encode_once(graph, feat, self._options))
+
+    def _options(self) -> tuple[Any, ...]:
+        return self.num_steps, repr(self.norms), self.residual
 
 
 class LastConv(GCNConv):

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from zoo import ops
 from zoo._dgl import dgl
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, GraphError
 
 __all__ = ["DropEdge", "DropMessage"]
 
@@ -43,6 +43,8 @@ class DropEdge(nn.Module):
         """In training a graph with the same nodes and node data and some of the edges, in evaluation the same graph."""
         if not self.training or self.rate == 0:
             return graph
+        if not graph.is_homogeneous:
+            raise GraphError("the graph has several node or edge types; the zoo's models take homogeneous graphs")
         senders, receivers = graph.edges()
         kept = senders == receivers
         others = (~kept).nonzero().squeeze(1)
@@ -61,7 +63,7 @@ def _with_edges(graph: Graph, kept: Tensor) -> Graph:
     if graph.batch_size > 1:
         before = nn.functional.pad(kept.cumsum(0), (1, 0))
         ends = graph.batch_num_edges().long().cumsum(0)
-        new.set_batch_num_nodes(graph.batch_num_nodes())
+        new.set_batch_num_nodes(ops.batch_sizes(graph, graph.device).to(graph.idtype))
         new.set_batch_num_edges(before[ends].diff(prepend=before[:1]).to(graph.idtype))
     return new
 

@@ -184,7 +184,7 @@ class PairNorm(nn.Module):
 
 def _graph_means(x: Tensor, graph: Graph) -> Tensor:
     """For every node the mean row of its graph, (num_nodes, width)."""
-    return ops.readout(graph, x, "mean").repeat_interleave(graph.batch_num_nodes().to(x.device), dim=0)
+    return ops.readout(graph, x, "mean").repeat_interleave(ops.batch_sizes(graph, x.device), dim=0)
 
 
 def _squares(x: Tensor) -> Tensor:
@@ -245,7 +245,7 @@ class _Pairs:
     """
 
     def __init__(self, graph: Graph, device: torch.device, *, mask_edges: bool) -> None:
-        sizes = graph.batch_num_nodes().long()
+        sizes = ops.batch_sizes(graph, graph.device)
         self.num_nodes, self.ends = graph.num_nodes(), sizes.cumsum(0).tolist()
         self.owners = torch.repeat_interleave(sizes).to(device)
         self.masked = _masked_pairs(graph, sizes) if mask_edges else torch.empty(2, 0, dtype=torch.int64)

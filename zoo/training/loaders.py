@@ -182,6 +182,8 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
     used = holder[label][_used(holder, size, tests_on_all)]
     if used.dim() == 2:
         check_binary(used)
+        if (used.sum(1) == 1).all():
+            raise GraphError("every node in the masks has exactly one of its labels: pass the classes, label.argmax(1)")
         return TASKS["node-multilabel"], widths.pop(), used.shape[1]
     if used.is_floating_point():
         if not torch.isfinite(used).all():
