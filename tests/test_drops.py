@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo import ops
 from zoo._dgl import dgl
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, GraphError
 from zoo.nn import drops
 from zoo.nn.drops import DropEdge, DropMessage
 
@@ -149,3 +149,9 @@ def test_nothing_is_dropped_in_evaluation_or_at_rate_0(rate: float, training: bo
 def test_impossible_rates_are_refused(make: Callable[[float], Any], rate: float) -> None:
     with pytest.raises(ConfigError, match=f"{make.__name__}'s rate must be at least 0 and below 1, got {rate}"):
         make(rate)
+
+
+def test_a_graph_of_several_types_is_refused() -> None:
+    graph = dgl.heterograph({("a", "to", "b"): ([0], [1]), ("b", "to", "a"): ([0], [1])})
+    with pytest.raises(GraphError, match="several node or edge types"):
+        DropEdge(0.5).train()(graph)

@@ -12,7 +12,7 @@ from zoo import models
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.models.gcn import GCN
-from zoo.nn.norms import Norms
+from zoo.nn.norms import NORMS, Norms
 
 
 def make(**options: Any) -> Any:
@@ -113,3 +113,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
 def test_impossible_options_are_refused(method: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("gcn", method)):
         models.create(method, {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **options})
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_normalisation_leaves_nothing_in_the_graph(norm: str) -> None:
+    graph = dgl.graph(([0, 1, 2], [1, 2, 0]))
+    graph.ndata["feat"] = torch.randn(3, IN_FEATS)
+    GCN(IN_FEATS, NUM_CLASSES, norms=[norm], readout="mean")(graph)
+    assert dgl.batch([graph.int(), graph.int()]).num_nodes() == 6, "kept sizes would be of the other index type"

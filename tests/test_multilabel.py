@@ -69,6 +69,12 @@ def test_several_labels_are_learnt_and_known_again_from_the_files(graph: Any, tm
     assert zoo.evaluate(tmp_path, graph).value == run.test
 
 
+def test_classes_written_as_columns_are_told(graph: Any) -> None:
+    graph.ndata["label"] = torch.nn.functional.one_hot(torch.arange(graph.num_nodes()) % 3)
+    with pytest.raises(GraphError, match=r"exactly one of its labels: pass the classes, label.argmax\(1\)"):
+        describe(graph)
+
+
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.float64, torch.uint8])
 def test_labels_of_any_type_are_the_same_labels(graph: Any, dtype: torch.dtype) -> None:
     run = trained(graph)
