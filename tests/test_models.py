@@ -324,7 +324,8 @@ def test_saved_and_loaded_it_is_the_same_model(method: str, options: str, tmp_pa
 def test_the_config_has_the_method_and_every_argument(method: str) -> None:
     arguments = other_arguments(method)
     config = make(method, **arguments).config
-    assert config == {"method": method, "in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **arguments}
+    named = as_json({"method": method, "in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **arguments})
+    assert config == named
     assert as_json(models.get(method)(IN_FEATS, NUM_CLASSES).config) == as_json(make(method).config)
 
 
