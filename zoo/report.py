@@ -59,9 +59,9 @@ ABOUT_DATASETS = """\
 from their public origin; each is checked against its sha256 on every load (but those of `cora-full`, `genius`,
 `ogbn-arxiv`, `arxiv-year` and `ogbn-proteins`, which nobody has recorded). *Edges*: distinct undirected edges without
 self-loops, for a directed set its arcs. One class: regression; in a multilabel set a node can be of any number of them.
-Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with classes `class-a-b-c` (per cent of train,
-validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines them. `align=…` puts the features
-in the columns of another set (`zoo.datasets.alignment`)."""
+Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with one class an item `class-a-b-c` (per cent of
+train, validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines them. `align=…` puts the
+features in the columns of another set (`zoo.datasets.alignment`)."""
 
 
 def number(value: float, metric: str) -> str:

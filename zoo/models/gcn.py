@@ -51,7 +51,7 @@ class GCN(ZooModel):
         norms: Names from `zoo.nn.norms.NORMS`, applied behind each hidden convolution, first one first.
         norm_scale: s of PairNorm and ContraNorm among them.
         residual: r, at least 0: each hidden layer but the first adds r times its input to its output.
-        drop_edge: Share of the edges, without self-loops, that a pass of training leaves out.
+        drop_edge: Share of the edges, without self-loops, that `forward` leaves out in training.
         drop_message: Probability that an element of a message is left out in training.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.

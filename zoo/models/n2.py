@@ -170,7 +170,7 @@ def _times(graph: Graph, rows: Tensor, matrices: Tensor) -> Tensor:
 
 
 class _Activation(torch.autograd.Function):
-    """LeakyReLU and dropout, in place; the output alone tells the way back, being 0 where it was dropped."""
+    """LeakyReLU and dropout, in place; the output alone tells the way back, where 0 counts as dropped."""
 
     @staticmethod
     def forward(ctx: Any, product: Tensor, dropout: float) -> Tensor:
