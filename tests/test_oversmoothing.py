@@ -12,12 +12,12 @@ from torch import Tensor
 from zoo import models
 from zoo._dgl import dgl
 from zoo.analysis import oversmoothing
-from zoo.analysis.oversmoothing import PAIRS, dirichlet_energy, mad, mad_gap, mu, per_layer, sid
+from zoo.analysis.oversmoothing import PAIRS, attractor_rank, dirichlet_energy, mad, mad_gap, mu, per_layer, sid
 from zoo.errors import ConfigError, GraphError
 
 Metric = Callable[[Any, Tensor], Tensor]
 
-METRICS: dict[str, Metric] = {
+SMOOTH: dict[str, Metric] = {
     "energy, degrees": dirichlet_energy,
     "energy, nodes": partial(dirichlet_energy, normalize="nodes"),
     "mad, all": mad,
@@ -26,7 +26,9 @@ METRICS: dict[str, Metric] = {
     "mad_gap": mad_gap,
     "mu": mu,
 }
+METRICS = {**SMOOTH, "rank": attractor_rank}
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+every_smooth_metric = pytest.mark.parametrize("metric", SMOOTH.values(), ids=SMOOTH)
 
 
 def random_graph(seed: int, num_nodes: int = 12) -> Any:
@@ -178,6 +180,62 @@ def test_mu_of_one_node_is_undefined() -> None:
         mu(dgl.graph(([0], [0])), torch.ones(1, 3))
 
 
+# Attractor rank
+
+
+def with_spread(*values: float, num_nodes: int = 30, width: int = 6) -> Tensor:
+    """Rows with mean 0 and these singular values."""
+    left = rand(num_nodes, len(values))
+    left, right = torch.linalg.qr(left - left.mean(0)).Q, torch.linalg.qr(rand(width, len(values))).Q
+    return left * torch.tensor(values, dtype=torch.float64) @ right.t()
+
+
+def rank(feat: Tensor, **options: Any) -> float:
+    return attractor_rank(dgl.graph(([], []), num_nodes=len(feat)), feat, **options).item()
+
+
+@pytest.mark.parametrize("num_directions", [1, 2, 5])
+def test_rank_is_that_of_the_covariance(num_directions: int) -> None:
+    feat = rand(1, 6) + with_spread(*[1.0] * num_directions)
+    assert rank(feat) == num_directions == torch.linalg.matrix_rank(torch.cov(feat.t()), hermitian=True)
+
+
+def test_rank_counts_singular_values_above_a_share_of_the_largest() -> None:
+    feat = rand(1, 6) + with_spread(5.0, 0.1, 0.006, 0.004, 1e-7)
+    assert rank(feat) == 3
+    assert rank(feat, tolerance=0.1) == 1
+    assert rank(feat, tolerance=1e-6) == 4
+    assert rank(feat, tolerance=0) == 5
+    assert rank(1e-200 * feat) == 3
+
+
+def test_rank_is_at_most_the_width_and_the_nodes_less_one() -> None:
+    assert rank(rand(12, 5)) == 5
+    assert rank(rand(4, 5)) == 3
+    assert rank(rand(1, 5)) == 0
+
+
+def test_rank_does_not_take_rounding_for_spread() -> None:
+    offset, spread = 1 + torch.rand(1, 6, dtype=torch.float64), 1e-9 * with_spread(1.0, 0.5)
+    assert rank(offset + spread) == 2
+    assert rank(spread.float()) == 2
+    assert rank((offset + spread).float()) == 0
+    assert rank((offset * (1 + 1e-7 * rand(30, 6))).float()) == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_rank_of_what_is_not_finite_is_no_number(value: float) -> None:
+    feat = rand(12)
+    feat[3, 2] = value
+    assert math.isnan(rank(feat))
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, 1.0, math.nan])
+def test_an_impossible_tolerance_is_refused(tolerance: float) -> None:
+    with pytest.raises(ConfigError, match="at least 0 and below 1"):
+        rank(rand(12), tolerance=tolerance)
+
+
 # What the metrics of representations have in common
 
 
@@ -226,12 +284,12 @@ def test_float32_is_computed_in_float64_and_nothing_is_written(metric: Metric) -
     assert not graph.edata
 
 
-@every_metric
+@every_smooth_metric
 def test_gradients_pass_through(metric: Metric) -> None:
     assert torch.autograd.gradcheck(partial(metric, random_graph(0)), (rand(12).requires_grad_(),))
 
 
-@every_metric
+@every_smooth_metric
 @pytest.mark.parametrize("kind", ["zero", "constant", "equal rows"])
 def test_gradients_of_collapsed_representations_are_finite(metric: Metric, kind: str) -> None:
     feat = {"zero": torch.zeros(12, 5), "constant": torch.ones(12, 5), "equal rows": rand(3).repeat(4, 1)}[kind]

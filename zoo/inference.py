@@ -14,7 +14,7 @@ from zoo.datasets.graphs import check_graph
 from zoo.errors import GraphError
 from zoo.model import ZooModel
 
-__all__ = ["forward", "predict_logits"]
+__all__ = ["eval_mode", "forward", "predict_logits"]
 
 
 def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE) -> Tensor:
@@ -35,13 +35,13 @@ def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE)
 
 def forward(model: ZooModel, prepared: Iterable["dgl.DGLGraph"], block_size: int = ops.BLOCK_SIZE) -> Tensor:
     """Logits of prepared graphs, one after another, from the model in eval mode."""
-    with _eval_mode(model), ops.in_blocks(block_size):
+    with eval_mode(model), ops.in_blocks(block_size):
         return torch.cat([model(graph) for graph in prepared])
 
 
 @contextmanager
-def _eval_mode(model: ZooModel) -> Iterator[None]:
-    """Afterwards every module is in the mode that it was in."""
+def eval_mode(model: ZooModel) -> Iterator[None]:
+    """The model in eval mode; afterwards every module is in the mode that it was in."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

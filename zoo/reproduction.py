@@ -48,7 +48,7 @@ __all__ = [
     "summarise",
 ]
 
-MEASURES = ("dirichlet-energy", "mad", "mad-gap", "mu")  # functions of `zoo.analysis`, named as there
+MEASURES = ("dirichlet-energy", "mad", "mad-gap", "mu", "attractor-rank")  # functions of `zoo.analysis`, named as there
 LAYERS = "-layers"  # what a table's file of these has behind its name
 SEEDS_ASSUMED = 10  # where a paper prints a deviation but not its number of runs
 

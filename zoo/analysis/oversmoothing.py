@@ -5,6 +5,7 @@ r"""Oversmoothing metrics: how far apart the nodes' representations still are.
 | `dirichlet_energy` | difference between neighbours | CNA, SBP, N² | 0 (with `"degrees"`: on regular graphs) |
 | `mad`, `mad_gap` | mean cosine distance of pairs | Chen et al. 2020, CNA | 0 |
 | `mu` | mean normalised distance of all pairs | DYNAMO-GAT | 0 |
+| `attractor_rank` | dimensions that the nodes still span | DYNAMO-GAT | 0 |
 | `sid` | pairs whose sign contradicts their labels | SBP | no representations, only graph and labels |
 
 `per_layer` applies a metric to every hidden layer of a model.
@@ -13,7 +14,7 @@ Throughout, n is the number of nodes, d the width, x_i the representation of nod
 in-edges: on undirected graphs its neighbours. The metrics are pure functions for one graph; those that look at all
 pairs would in a batch also pair nodes of different graphs. They compute in float64 whatever the representations' type
 is, since collapsed representations leave only differences of nearly equal numbers, and give a float64 scalar that
-gradients pass through. No n × n matrix is ever stored.
+gradients pass through, but for the rank, which has none. No n × n matrix is ever stored.
 
 The papers: CNA, arXiv:2412.04064, of which only the authors' code is known here; SBP, arXiv:2502.11394, of which the
 prose is known and not the displayed formulas; DYNAMO-GAT, arXiv:2412.07243; N², arXiv:2410.23686; MAD: Chen et al.,
@@ -29,14 +30,16 @@ from zoo import ops
 from zoo._cache import per_graph
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
+from zoo.inference import eval_mode
 from zoo.model import ZooModel
 
-__all__ = ["NORMALIZATIONS", "PAIRS", "dirichlet_energy", "mad", "mad_gap", "mu", "per_layer", "sid"]
+__all__ = ["NORMALIZATIONS", "PAIRS", "attractor_rank", "dirichlet_energy", "mad", "mad_gap", "mu", "per_layer", "sid"]
 
 NORMALIZATIONS = ("degrees", "nodes")
 PAIRS = ("all", "neighbors", "remote")
 
 _TILE = 2**22  # pairs whose distances are in memory at a time
+_ROUNDINGS = 10  # errors of rounding, in each element, that many layers may have left
 
 
 def dirichlet_energy(graph: "dgl.DGLGraph", feat: Tensor, *, normalize: str = "degrees") -> Tensor:
@@ -190,6 +193,46 @@ def mu(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     return total / (num_nodes * (num_nodes - 1))
 
 
+def attractor_rank(graph: "dgl.DGLGraph", feat: Tensor, *, tolerance: float = 1e-3) -> Tensor:
+    r"""Numerical rank of the covariance of the nodes' representations, DYNAMO-GAT's bound on the attractor (Lemma 3).
+
+    .. math:: k \le \mathrm{rank}\, \mathrm{Cov}(X), \qquad \mathrm{Cov}(X) = \tfrac1n X_c^\top X_c, \quad
+              X_c = X - \tfrac1n 1 1^\top X
+
+    k is the dimension of what the nodes converge to; 0 is total collapse, min(d, n − 1) the largest rank. Lemma 3 also
+    bounds k by 1/(1 − γ), γ the spectral gap of the attention, which representations do not tell; edges play no part.
+
+    The paper says nothing of tolerances, and in floating point no rank is exact. Counted are the singular values σ of
+    X_c, the roots of the covariance's eigenvalues but for 1/√n, for which
+
+    .. math:: \sigma > \max(\mathrm{tolerance} \cdot \sigma_{max}, \; 10 \, \epsilon \, \|X\|_F),
+
+    with ε the rounding of the type in which the representations were computed: below that a spread around the mean is
+    noise, which has any rank. So pass them in that type.
+
+    Args:
+        graph: Homogeneous graph of n nodes.
+        feat: (n, d).
+        tolerance: Share of the largest singular value up to which one counts as 0, at least 0 and below 1.
+
+    Returns:
+        Scalar, a whole number without a gradient; NaN for representations that are not finite.
+
+    Raises:
+        GraphError: `feat` does not fit the graph.
+        ConfigError: Impossible `tolerance`.
+    """
+    if not 0 <= tolerance < 1:
+        raise ConfigError(f"tolerance must be at least 0 and below 1, got {tolerance}")
+    rounding = _ROUNDINGS * torch.finfo(feat.dtype).eps
+    feat = _as_double(graph, feat).detach()
+    if not feat.isfinite().all():
+        return feat.new_tensor(torch.nan)
+    spread = torch.linalg.svdvals(feat - feat.mean(0))
+    least = torch.maximum(tolerance * spread.max(), rounding * torch.linalg.vector_norm(feat))
+    return (spread > least).sum().double()
+
+
 def sid(
     graph: "dgl.DGLGraph", label: Tensor, *, negative: "dgl.DGLGraph | None" = None, known: Tensor | None = None
 ) -> Tensor:
@@ -261,13 +304,8 @@ def per_layer(
     Raises:
         GraphError: The graph does not suit the model or the metric.
     """
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            return [float(metric(graph, feat)) for feat in model.layers(model.prepare(graph))]
-    finally:
-        model.train(training)
+    with eval_mode(model), torch.no_grad():
+        return [float(metric(graph, feat)) for feat in model.layers(model.prepare(graph))]
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
