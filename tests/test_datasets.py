@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import math
 import os
 import pickle
 import re
@@ -25,7 +26,7 @@ import torch
 
 from zoo import datasets
 from zoo._dgl import dgl
-from zoo.datasets import graphs, ogbn, pickles, sources, synthetic, tu_text
+from zoo.datasets import graphs, ogbn, pickles, planetoid, sources, synthetic, tu_text
 from zoo.errors import DatasetNotFound, GraphError, IntegrityError, ZooError
 from zoo.training.tasks import measure
 
@@ -123,7 +124,7 @@ def test_no_other_names_are_there() -> None:
 @pytest.mark.parametrize("name", NODE_SETS)
 def test_node_level_set(name: str) -> None:
     about = datasets.info(name)
-    if about.reader != "synthetic":
+    if about.reader != "synthetic" or name.startswith("syn-cora"):
         if not DATA:
             pytest.skip("ZOO_DATA does not name a folder of raw files")
         if name in ABSENT and not Path(DATA, ABSENT[name]).exists():
@@ -287,6 +288,109 @@ def test_csbm_refuses_the_impossible(arguments: dict[str, Any], message: str) ->
         synthetic.csbm(**arguments, generator=torch.Generator())
 
 
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def numbered_cora(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """The labels of a Cora whose nodes have their number as their only feature."""
+    label = torch.repeat_interleave(torch.arange(7), torch.tensor(CLASS_SIZES["cora"]))
+    label = label[torch.randperm(len(label))]
+    empty = np.empty(0, dtype=np.int64)
+    cora = graphs.node_graph(empty, empty, np.arange(len(label))[:, None], label.numpy())
+    monkeypatch.setattr(planetoid, "read", lambda about: cora)
+    return label
+
+
+def mixing(graph: dgl.DGLGraph) -> torch.Tensor:
+    """For each class the shares of its edges that lead to each class."""
+    src, dst = graph.edges()
+    label = graph.ndata["label"]
+    counts = torch.bincount(label[src] * 5 + label[dst], minlength=25).view(5, 5).double()
+    return counts / counts.sum(1, keepdim=True)
+
+
+@pytest.mark.usefixtures("numbered_cora")
+@pytest.mark.parametrize("homophily", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize(("degree", "tolerance"), [(11.93, 0.025), (68.75, 0.01)])  # four deviations at least
+def test_syn_cora_has_the_homophily_and_the_degree_asked_for(homophily: float, degree: float, tolerance: float) -> None:
+    graph = synthetic.syn_cora(homophily, degree, generator=generator())
+    src, dst = graph.edges()
+    same = graph.ndata["label"][src] == graph.ndata["label"][dst]
+    assert same.double().mean().item() == pytest.approx(homophily, abs=0 if homophily in (0, 1) else tolerance)
+    assert len(src) / 2 == round(degree * 1490 / 2)
+    expected = torch.full((5, 5), (1 - homophily) / 4, dtype=torch.float64).fill_diagonal_(homophily)
+    assert (mixing(graph) - expected).abs().max() < 2 * tolerance
+    assert torch.bincount(graph.ndata["label"]).tolist() == [298] * 5
+
+    keys = edge_keys(graph)
+    assert (src != dst).all() and (keys.diff() > 0).all(), "a simple graph"
+    assert torch.equal(torch.sort(dst * 1490 + src).values, keys), "both directions"
+    assert graph.in_degrees().min() > 0
+
+
+@pytest.mark.usefixtures("numbered_cora")
+def test_syn_cora_prefers_nodes_that_have_many_edges() -> None:
+    degrees = synthetic.syn_cora(0.5, 11.93, generator=generator()).in_degrees().double()
+    assert degrees[:149].mean() > 3 * degrees[-149:].mean()
+    assert degrees.max() > 60
+
+
+def test_syn_cora_has_features_of_different_nodes_of_the_same_class(numbered_cora: torch.Tensor) -> None:
+    graph = synthetic.syn_cora(0.5, 11.93, generator=generator())
+    origin = graph.ndata["feat"].long().squeeze(1)
+    assert len(origin.unique()) == 1490
+    assert torch.equal(numbered_cora[origin], torch.tensor([0, 2, 3, 4, 5])[graph.ndata["label"]])
+
+
+@pytest.mark.usefixtures("numbered_cora")
+def test_syn_cora_varies_with_the_seed_only() -> None:
+    first, again, other = (load_graph("syn-cora-h0.4-d12", seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(edge_keys(first), edge_keys(again))
+    assert torch.equal(first.ndata["feat"], again.ndata["feat"])
+    assert not torch.equal(edge_keys(first), edge_keys(other))
+    assert not torch.equal(first.ndata["feat"], other.ndata["feat"])
+    for name in ("syn-cora-h0.5-d12", "syn-cora-h0.4-d69"):
+        graph = load_graph(name)
+        assert torch.equal(first.ndata["feat"], graph.ndata["feat"])
+        assert torch.equal(first.ndata["label"], graph.ndata["label"])
+        assert torch.equal(first.ndata["train_mask"], graph.ndata["train_mask"])
+        assert not torch.equal(edge_keys(first), edge_keys(graph))
+
+
+def test_syn_cora_comes_in_tenths() -> None:
+    names = datasets.list_datasets("syn-cora-*-d12")
+    assert names == [f"syn-cora-h{tenths / 10}-d12" for tenths in range(11)]
+    edges = {datasets.info(name).num_edges for name in datasets.list_datasets("syn-cora-*-d69")}
+    assert edges == {round(68.75 * 1490 / 2)}
+
+
+@needs_data
+def test_syn_cora_has_rows_of_cora() -> None:
+    graph, cora = load_graph("syn-cora-h1.0-d12"), load_graph("cora")
+    for own, theirs in enumerate([0, 2, 3, 4, 5]):
+        rows = {row.numpy().tobytes() for row in cora.ndata["feat"][cora.ndata["label"] == theirs]}
+        assert {row.numpy().tobytes() for row in graph.ndata["feat"][graph.ndata["label"] == own]} <= rows
+
+
+@pytest.mark.usefixtures("numbered_cora")
+@pytest.mark.parametrize(
+    ("homophily", "degree", "message"),
+    [
+        (1.1, 12, "homophily is 1.1"),
+        (math.nan, 12, "homophily is nan"),
+        (0.5, 0, "degree is 0"),
+        (0.5, 1490, "degree is 1490"),
+        (0.5, math.nan, "degree is nan"),
+        (1.0, 298, "no room for 222010 edges between 1490 nodes at homophily 1.0: 745 are left over"),
+    ],
+)
+def test_syn_cora_refuses_the_impossible(homophily: float, degree: float, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        synthetic.syn_cora(homophily, degree, generator=generator())
+
+
 # ---------------------------------------------------------------- where files come from
 
 
@@ -342,6 +446,13 @@ def test_absent_and_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for part in ("'minesweeper'", "heterophilous/minesweeper.npz", "http://127.0.0.1:9/minesweeper.npz", "ZOO_DATA"):
         assert part in str(raised.value)
     assert not list(cache.rglob("*.npz"))
+
+
+@pytest.mark.usefixtures("cache")
+def test_syn_cora_needs_coras_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_unreachable", {"raw.githubusercontent.com"})
+    with pytest.raises(DatasetNotFound, match=r"'cora' is not at hand .* missing planetoid/ind\.cora\.allx"):
+        datasets.load("syn-cora-h0.4-d12")
 
 
 def test_fetched_once_then_offline(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,13 @@ from their public origin; each is checked against its sha256 on every load (but 
 self-loops, for a directed set its arcs. One class: regression; in a multilabel set a node can be of any number of them.
 Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with one class an item `class-a-b-c` (per cent of
 train, validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines them. `align=…` puts the
-features in the columns of another set (`zoo.datasets.alignment`)."""
+features in the columns of another set (`zoo.datasets.alignment`).
+
+`syn-cora-hH-dD` are graphs of controlled homophily and degree, drawn by the seed: a share H of the edges joins nodes of
+one class, from 0.0 to 1.0 in tenths, and a node has 11.93 neighbours in the mean (d12) or 68.75 (d69). Nodes attach to
+earlier ones by class and degree, in the manner of H2GCN's Syn-Cora, and have the features of Cora's nodes, so Cora's
+files are needed. Equal seeds have equal features and labels at every H and D. For other values:
+`zoo.datasets.synthetic.syn_cora(homophily, degree, generator=…)`."""
 
 
 def number(value: float, metric: str) -> str:

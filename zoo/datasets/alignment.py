@@ -29,7 +29,7 @@ def align(graphs: list[dgl.DGLGraph], about: DatasetInfo, onto: DatasetInfo, see
         graphs: All of the data set's.
         about: The data set.
         onto: The other one.
-        seed: Draws the other set's graph where it is drawn (`csbm`).
+        seed: Draws the other set's graph where it is drawn (`csbm`, `syn-cora-…`).
     """
     own, other = words(about), words(onto)
     if own is not None and other is not None:

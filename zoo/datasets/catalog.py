@@ -34,8 +34,8 @@ class DatasetInfo:
         num_graphs: 1 for a node-level set.
         num_nodes: Nodes of all graphs together.
         num_edges: Distinct undirected edges without self-loops; for a directed set its arcs, self-loops included.
-            The loaded graph stores an undirected edge in both directions, so it has twice as many. None if the edges
-            are drawn anew for every seed.
+            The loaded graph stores an undirected edge in both directions, so it has twice as many. None if their number
+            is drawn anew for every seed.
         in_feats: Width of `ndata["feat"]`.
         num_classes: Classes, or labels of which each node has several; 1 for regression, the width of its output.
         directed: Whether the direction of edges is kept.
@@ -43,7 +43,7 @@ class DatasetInfo:
         default_split: The split when none is named.
         source: Paper or collection that the data come from.
         reader: Module of this package that reads the raw files.
-        raw: What the raw files call this set.
+        raw: What the raw files call this set; of a Syn-Cora its homophily.
     """
 
     name: str
@@ -139,6 +139,7 @@ _SHCHUR = {
 _GRAPH2GAUSS = {"default_split": "class-80-10-10", "source": "Bojchevski and Günnemann 2018, graph2gauss"}
 _LINKX = {"default_split": "random-50-25-25", "source": "Lim et al. 2021, LINKX"}
 _SYNTHETIC = {"default_split": "random-60-20-20", "reader": "synthetic"}
+_SYN_CORA_EDGES = {12: 8888, 69: 51219}  # mean degrees 11.93 and 68.75, those of DYNAMO-GAT's synthetic graphs
 
 # Counts of cora-full, roman-empire, amazon-ratings, questions, genius and what `ogbn` reads are the published ones; all
 # others were read out of the files.
@@ -261,6 +262,15 @@ _CATALOG = {
         *_sets(
             ("csbm", "csbm", 100, None, 8, 2),
             source="contextual stochastic block model, as in Wang et al. 2025 (SBP)",
+            **_SYNTHETIC,
+        ),
+        *_sets(
+            *(
+                (f"syn-cora-h{tenths / 10}-d{degree}", str(tenths / 10), 1490, edges, 1433, 5)
+                for degree, edges in _SYN_CORA_EDGES.items()
+                for tenths in range(11)
+            ),
+            source="Cora's features on a drawn graph, in the manner of Zhu et al. 2020 (H2GCN)",
             **_SYNTHETIC,
         ),
     ]

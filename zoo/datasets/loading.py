@@ -19,7 +19,8 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
     Args:
         name: One of `list_datasets()`.
         split: One of `info(name).splits`, numbers filled in; default: `info(name).default_split`.
-        seed: Picks or draws the split where it varies, see `zoo.datasets.splits`; for `csbm` it draws the graph too.
+        seed: Picks or draws the split where it varies, see `zoo.datasets.splits`; for `csbm` and `syn-cora-…` it draws
+            the graph too.
         align: Another data set, in whose columns the features are put, so that a model which was trained on it can
             read them: by word or only by frequency, see `zoo.datasets.alignment`. Default: as they are.
 
