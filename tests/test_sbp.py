@@ -104,15 +104,39 @@ def test_states_and_gradients_are_the_formula(
     assert_same_with_gradients(model.encode(graph, x), expected, [x, *hidden])
 
 
-@every_kind
+@pytest.mark.parametrize("tile", [1, 20, 1000])
 @pytest.mark.parametrize("backbone", sbp.BACKBONES)
-def test_tiles_of_one_row_change_nothing(kind: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = labelled(some_graph(9))
-    model, x = randomised(make(kind, backbone=backbone)), torch.randn(9, IN_FEATS, dtype=torch.float64)
+def test_tiles_give_what_the_kept_matrix_gives(backbone: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = some_graph(9)
+    model, x = randomised(make("feature", backbone=backbone)), torch.randn(9, IN_FEATS, dtype=torch.float64)
     x.requires_grad_()
-    whole = model(graph, x)
-    monkeypatch.setattr(sbp, "TILE", 1)
-    assert_same_with_gradients(model(graph, x), whole, [x, *model.parameters()])
+    kept = model(graph, x)
+    monkeypatch.setattr(sbp, "KEPT", 9 * 9 - 1)
+    monkeypatch.setattr(sbp, "TILE", tile)
+    assert_same_with_gradients(model(graph, x), kept, [x, *model.parameters()])
+
+
+class Softmaxes(TorchDispatchMode):
+    """Counts them."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += func is torch.ops.aten._softmax.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_kept_matrix_is_made_once_for_the_features_as_they_are() -> None:
+    graph, model = some_graph(9), make("feature", num_layers=4)
+    graph.ndata["feat"] = torch.randn(9, IN_FEATS)
+    with Softmaxes() as softmaxes:
+        for _ in range(2):
+            model(graph).sum().backward()
+    assert softmaxes.number == 1
+    model.eval()
+    with torch.no_grad():
+        graph.ndata["feat"].mul_(2)
+        assert torch.equal(model(graph), model(graph, graph.ndata["feat"].clone()))
 
 
 class Largest(TorchDispatchMode):
@@ -130,6 +154,7 @@ class Largest(TorchDispatchMode):
 @every_kind
 @pytest.mark.parametrize("backbone", sbp.BACKBONES)
 def test_no_tensor_joins_all_nodes_to_all(kind: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sbp, "KEPT", 0)
     monkeypatch.setattr(sbp, "TILE", 2000)
     graph = labelled(some_graph(500))
     graph.ndata["feat"] = torch.randn(500, IN_FEATS)
@@ -178,7 +203,11 @@ def test_without_labels_all_nodes_repel_alike() -> None:
 @every_kind
 @pytest.mark.parametrize("scalable", [False, True])
 @pytest.mark.parametrize("backbone", sbp.BACKBONES)
-def test_a_graph_of_a_batch_gets_what_it_gets_alone(kind: str, scalable: bool, backbone: str) -> None:
+@pytest.mark.parametrize("kept", [0, sbp.KEPT])
+def test_a_graph_of_a_batch_gets_what_it_gets_alone(
+    kind: str, scalable: bool, backbone: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sbp, "KEPT", kept)
     graphs = [labelled(some_graph(size)) for size in (4, 7, 2)]
     for graph in graphs:
         graph.ndata["feat"] = features(graph)

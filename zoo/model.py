@@ -17,7 +17,7 @@ from zoo._cache import latest, per_graph, per_tensor
 from zoo._dgl import dgl
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
-from zoo.nn.sparse_linear import Features, SparseFeatures, compress
+from zoo.nn.sparse_linear import Features, compress, constant
 
 __all__ = ["READOUTS", "LoadReport", "ZooModel"]
 
@@ -175,9 +175,8 @@ class ZooModel(nn.Module, ABC):
         """What `encode` gives, remembered for features that need no gradient: for a model with nothing learnt or drawn
         before its head. `key` gives all that it depends on but the class, the graph and the features.
         """
-        given = self._input(graph, feat)
-        owner = given.csr if isinstance(given, SparseFeatures) else given
-        if owner.requires_grad or torch.is_autocast_enabled(owner.device.type):
+        owner = constant(self._input(graph, feat))
+        if owner is None:
             return self.encode(graph, feat)
         sizes = tuple(ops.batch_sizes(graph, graph.device).tolist())
         return latest(owner, graph, (type(self), sizes, *key()), lambda: self.encode(graph, feat))
