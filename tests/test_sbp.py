@@ -189,6 +189,22 @@ def test_training_labels_enter(backbone: str) -> None:
         assert torch.equal(before, model(graph))
 
 
+@pytest.mark.parametrize("scalable", [False, True])
+@pytest.mark.parametrize("backbone", sbp.BACKBONES)
+def test_labels_and_mask_are_taken_as_they_are(scalable: bool, backbone: str) -> None:
+    graph = labelled(some_graph(30))
+    graph.ndata["feat"] = torch.randn(30, IN_FEATS)
+    model = make("label", scalable=scalable, backbone=backbone).eval()
+    unchanged = model(graph)
+    changes: list[tuple[str, Any]] = [("label", 1), ("train_mask", True)]
+    for name, value in changes:
+        graph.ndata[name][2::3] = value
+        other = graph.clone()
+        other.ndata["feat"] = graph.ndata["feat"].clone()  # of which nothing is remembered
+        assert torch.equal(model(graph), model(other))
+    assert not torch.equal(model(graph), unchanged)
+
+
 def test_without_labels_all_nodes_repel_alike() -> None:
     graph = some_graph(12)
     model, x = randomised(make("label", num_layers=2, backbone="sgc", norm_after="none")), features(graph)

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zoo import ops
-from zoo._cache import per_tensor
+from zoo._cache import latest, per_tensor
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
@@ -226,26 +226,21 @@ class LabelSBP(SBP):
 
     def attraction(self, graph: Graph) -> Product:
         """See `SBP`; if `scalable`, without the edges between different known labels."""
-        if not self.scalable:
-            return super().attraction(graph)
-        kept = 1 - self._disagreement(graph)
-        degrees = ops.propagate(graph, kept.new_ones(graph.num_nodes(), 1), kept)
-        if self.adjacency == "row":
-            return lambda state: ops.propagate(graph, state, kept.to(state)) / degrees.clamp(min=1).to(state)
-        scale = torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), 0.0)
-        return lambda state: ops.propagate(graph, state * scale.to(state), kept.to(state)) * scale.to(state)
+        return super().attraction(self._without_disagreement(graph) if self.scalable else graph)
 
-    def _disagreement(self, graph: Graph) -> Tensor:
-        """1 for every edge whose ends have known and different labels, else 0: values of edges."""
-        classes = self._known_classes(graph)
-        members = nn.functional.one_hot(classes, self.num_classes + 1)[:, : self.num_classes].to(self._dtype)
-        known = members.sum(1, keepdim=True)
-        both, same = (ops.edge_dot(graph, x.unsqueeze(1), x.unsqueeze(1)) for x in (known, members))
-        return both - same
+    def _without_disagreement(self, graph: Graph) -> Graph:
+        """A graph of the edges whose ends do not have known and different labels, made once for each labelling."""
+        if "label" not in graph.ndata:  # no label is known
+            return graph
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        def compute() -> Graph:
+            classes = self._known_classes(graph)
+            senders, receivers = graph.formats(["coo"]).edges()
+            first, second = classes[senders.long()], classes[receivers.long()]
+            kept = (first == second) | (torch.maximum(first, second) == self.num_classes)
+            return dgl.graph((senders[kept], receivers[kept]), num_nodes=graph.num_nodes())
+
+        return latest(graph.ndata["label"], graph, (self.num_classes, self.signs(graph)), compute)
 
     def repulsion(self, graph: Graph, feat: Features) -> Product | None:
         """See `SBP`. Rows of softmax(A⁻) are alike for all nodes of a class, and so are their columns."""
@@ -263,7 +258,7 @@ class LabelSBP(SBP):
             known = own.sum(1, keepdim=True)
             return torch.cat([math.e * (known - own) + own / math.e + unknown, known + unknown], dim=1)
 
-        totals = sums(torch.ones(len(rows), 1, dtype=self._dtype, device=rows.device))
+        totals = sums(next(self.parameters()).new_ones(len(rows), 1))
         return lambda state: (sums(state) / totals).flatten(0, 1).index_select(0, rows)
 
     def _known_classes(self, graph: Graph) -> Tensor:
