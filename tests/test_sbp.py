@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
+from zoo.inference import predict_logits
 from zoo.models import sbp
 from zoo.models.sbp import SBP, FeatureSBP, LabelSBP
 
@@ -203,6 +204,20 @@ def test_labels_and_mask_are_taken_as_they_are(scalable: bool, backbone: str) ->
         other.ndata["feat"] = graph.ndata["feat"].clone()  # of which nothing is remembered
         assert torch.equal(model(graph), model(other))
     assert not torch.equal(model(graph), unchanged)
+
+
+def test_a_prediction_sees_the_training_labels() -> None:
+    graphs = [labelled(some_graph(size)) for size in (30, 9)]
+    for graph in graphs:
+        graph.ndata["feat"] = torch.randn(graph.num_nodes(), IN_FEATS)
+    of_nodes, of_graphs = make("label").eval(), make("label", readout="mean").eval()
+    assert torch.equal(predict_logits(of_nodes, graphs[0]), of_nodes(graphs[0]))
+    expected = torch.cat([of_graphs(graph) for graph in graphs])
+    for block_size in (1, 1000):
+        torch.testing.assert_close(predict_logits(of_graphs, graphs, block_size), expected)
+    del graphs[1].ndata["label"]
+    with pytest.raises(GraphError, match="some graphs lack what others have of feat, label, train_mask"):
+        predict_logits(of_graphs, graphs)
 
 
 def test_without_labels_all_nodes_repel_alike() -> None:

@@ -62,10 +62,12 @@ class ZooModel(nn.Module, ABC):
         transforms: Names from `zoo.datasets.transforms` that `prepare` applies to a raw graph.
 
     Attributes:
+        node_data: Names of the ndata that the answer depends on, of the class; a prediction sees no other.
         multilabel: Whether each logit is a label of its own, of which a node has any number, and not one class of
             several. Training sets it, and the config has it where it is True.
     """
 
+    node_data: ClassVar[tuple[str, ...]] = ("feat",)
     method: ClassVar[str]
     paper: ClassVar[str]
     citation: ClassVar[str]

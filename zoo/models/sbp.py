@@ -220,6 +220,8 @@ class LabelSBP(SBP):
         transforms: See `ZooModel`.
     """
 
+    node_data = ("feat", "label", "train_mask")
+
     def signs(self, graph: Graph) -> bytes:
         """See `SBP`: the known labels."""
         return self._known_classes(graph).cpu().numpy().tobytes()
