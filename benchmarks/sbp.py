@@ -9,8 +9,9 @@ evaluation; the process's largest resident size, and the part of it that was not
 
 - `cora`, 16 layers, medians over `--repeats` turns, and `pubmed`, 2 layers (one signed step and the head), one turn:
   Label-SBP and Feature-SBP. In "dense", A⁻ and its softmax are the formula's n × n matrices, made once, and a step
-  multiplies them by its states; all else is the zoo's in both. A data set that is not at hand is replaced by a random
-  graph of its sizes.
+  multiplies them by its states; all else is the zoo's in both. Of Cora's size, Feature-SBP in the zoo does the same; of
+  PubMed's, it makes tiles of them, in every layer and both ways: less memory for more time. A data set that is not at
+  hand is replaced by a random graph of its sizes.
 - `arxiv`, 16 layers, one turn: Label-SBP and its variant for large graphs on a random graph of 169,343 nodes and
   1,166,243 edges, where a dense matrix would have 115 GB.
 
