@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
+from zoo.inference import predict_logits
 from zoo.models import sbp
 from zoo.models.sbp import SBP, FeatureSBP, LabelSBP
 
@@ -104,15 +105,39 @@ def test_states_and_gradients_are_the_formula(
     assert_same_with_gradients(model.encode(graph, x), expected, [x, *hidden])
 
 
-@every_kind
+@pytest.mark.parametrize("tile", [1, 20, 1000])
 @pytest.mark.parametrize("backbone", sbp.BACKBONES)
-def test_tiles_of_one_row_change_nothing(kind: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = labelled(some_graph(9))
-    model, x = randomised(make(kind, backbone=backbone)), torch.randn(9, IN_FEATS, dtype=torch.float64)
+def test_tiles_give_what_the_kept_matrix_gives(backbone: str, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = some_graph(9)
+    model, x = randomised(make("feature", backbone=backbone)), torch.randn(9, IN_FEATS, dtype=torch.float64)
     x.requires_grad_()
-    whole = model(graph, x)
-    monkeypatch.setattr(sbp, "TILE", 1)
-    assert_same_with_gradients(model(graph, x), whole, [x, *model.parameters()])
+    kept = model(graph, x)
+    monkeypatch.setattr(sbp, "KEPT", 9 * 9 - 1)
+    monkeypatch.setattr(sbp, "TILE", tile)
+    assert_same_with_gradients(model(graph, x), kept, [x, *model.parameters()])
+
+
+class Softmaxes(TorchDispatchMode):
+    """Counts them."""
+
+    number = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += func is torch.ops.aten._softmax.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_kept_matrix_is_made_once_for_the_features_as_they_are() -> None:
+    graph, model = some_graph(9), make("feature", num_layers=4)
+    graph.ndata["feat"] = torch.randn(9, IN_FEATS)
+    with Softmaxes() as softmaxes:
+        for _ in range(2):
+            model(graph).sum().backward()
+    assert softmaxes.number == 1
+    model.eval()
+    with torch.no_grad():
+        graph.ndata["feat"].mul_(2)
+        assert torch.equal(model(graph), model(graph, graph.ndata["feat"].clone()))
 
 
 class Largest(TorchDispatchMode):
@@ -130,6 +155,7 @@ class Largest(TorchDispatchMode):
 @every_kind
 @pytest.mark.parametrize("backbone", sbp.BACKBONES)
 def test_no_tensor_joins_all_nodes_to_all(kind: str, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sbp, "KEPT", 0)
     monkeypatch.setattr(sbp, "TILE", 2000)
     graph = labelled(some_graph(500))
     graph.ndata["feat"] = torch.randn(500, IN_FEATS)
@@ -164,6 +190,36 @@ def test_training_labels_enter(backbone: str) -> None:
         assert torch.equal(before, model(graph))
 
 
+@pytest.mark.parametrize("scalable", [False, True])
+@pytest.mark.parametrize("backbone", sbp.BACKBONES)
+def test_labels_and_mask_are_taken_as_they_are(scalable: bool, backbone: str) -> None:
+    graph = labelled(some_graph(30))
+    graph.ndata["feat"] = torch.randn(30, IN_FEATS)
+    model = make("label", scalable=scalable, backbone=backbone).eval()
+    unchanged = model(graph)
+    changes: list[tuple[str, Any]] = [("label", 1), ("train_mask", True)]
+    for name, value in changes:
+        graph.ndata[name][2::3] = value
+        other = graph.clone()
+        other.ndata["feat"] = graph.ndata["feat"].clone()  # of which nothing is remembered
+        assert torch.equal(model(graph), model(other))
+    assert not torch.equal(model(graph), unchanged)
+
+
+def test_a_prediction_sees_the_training_labels() -> None:
+    graphs = [labelled(some_graph(size)) for size in (30, 9)]
+    for graph in graphs:
+        graph.ndata["feat"] = torch.randn(graph.num_nodes(), IN_FEATS)
+    of_nodes, of_graphs = make("label").eval(), make("label", readout="mean").eval()
+    assert torch.equal(predict_logits(of_nodes, graphs[0]), of_nodes(graphs[0]))
+    expected = torch.cat([of_graphs(graph) for graph in graphs])
+    for block_size in (1, 1000):
+        torch.testing.assert_close(predict_logits(of_graphs, graphs, block_size), expected)
+    del graphs[1].ndata["label"]
+    with pytest.raises(GraphError, match="some graphs lack what others have of feat, label, train_mask"):
+        predict_logits(of_graphs, graphs)
+
+
 def test_without_labels_all_nodes_repel_alike() -> None:
     graph = some_graph(12)
     model, x = randomised(make("label", num_layers=2, backbone="sgc", norm_after="none")), features(graph)
@@ -178,7 +234,11 @@ def test_without_labels_all_nodes_repel_alike() -> None:
 @every_kind
 @pytest.mark.parametrize("scalable", [False, True])
 @pytest.mark.parametrize("backbone", sbp.BACKBONES)
-def test_a_graph_of_a_batch_gets_what_it_gets_alone(kind: str, scalable: bool, backbone: str) -> None:
+@pytest.mark.parametrize("kept", [0, sbp.KEPT])
+def test_a_graph_of_a_batch_gets_what_it_gets_alone(
+    kind: str, scalable: bool, backbone: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sbp, "KEPT", kept)
     graphs = [labelled(some_graph(size)) for size in (4, 7, 2)]
     for graph in graphs:
         graph.ndata["feat"] = features(graph)

@@ -92,7 +92,8 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
     Args:
         model: Whatever `zoo.load` takes: a name, a folder, an address on the Hub; or a model.
         graph: A raw DGLGraph with ndata `feat`; for a model with a readout also a list of such, or a
-            `zoo.datasets.GraphDataset`. The model's `prepare` is applied.
+            `zoo.datasets.GraphDataset`. The model's `prepare` is applied. Labels are looked at by a model that says so
+            (`ZooModel.node_data`), and then those of its `train_mask` only.
         block_size: Most edges of a block; most nodes and edges of the graphs that go through together. A node or graph
             that has more goes alone.
 

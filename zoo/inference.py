@@ -29,8 +29,8 @@ def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE)
         GraphError: The data is none of these, or does not fit the model.
     """
     if isinstance(data, dgl.DGLGraph):
-        return forward(model, [model.prepare(_plain(data))], block_size)
-    return forward(model, map(model.prepare, _batches(_graphs(data, model), block_size)), block_size)
+        return forward(model, [model.prepare(_plain(data, model))], block_size)
+    return forward(model, map(model.prepare, _batches(_graphs(data, model), model, block_size)), block_size)
 
 
 def forward(model: ZooModel, prepared: Iterable["dgl.DGLGraph"], block_size: int = ops.BLOCK_SIZE) -> Tensor:
@@ -51,14 +51,14 @@ def eval_mode(model: ZooModel) -> Iterator[None]:
             module.training = training
 
 
-def _plain(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
-    """The graph without labels and masks, which play no part in a prediction, and with sizes of its index type.
+def _plain(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":
+    """The graph with what the model looks at alone, which no labels are in most, and with sizes of its index type.
 
     DGL's `int()` and `long()` leave the sizes that a graph remembers as they were, which `dgl.batch` refuses.
     """
     graph = graph.local_var()
     for key in list(graph.ndata):
-        if key != "feat":
+        if key not in model.node_data:
             del graph.ndata[key]
     graph.set_batch_num_nodes({kind: graph.batch_num_nodes(kind).to(graph.idtype) for kind in graph.ntypes})
     graph.set_batch_num_edges({kind: graph.batch_num_edges(kind).to(graph.idtype) for kind in graph.canonical_etypes})
@@ -78,20 +78,22 @@ def _graphs(data: Any, model: ZooModel) -> Sequence["dgl.DGLGraph"]:
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
     if len(widths) > 1:
         raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
+    if len({frozenset(graph.ndata) & frozenset(model.node_data) for graph in graphs}) > 1:
+        raise GraphError(f"some graphs lack what others have of {', '.join(model.node_data)}")
     if len({graph.idtype for graph in graphs}) > 1:
         raise GraphError("some graphs have int32 and some int64 indices: make them alike with graph.long()")
     return graphs
 
 
-def _batches(graphs: Sequence["dgl.DGLGraph"], block_size: int) -> Iterator["dgl.DGLGraph"]:
+def _batches(graphs: Sequence["dgl.DGLGraph"], model: ZooModel, block_size: int) -> Iterator["dgl.DGLGraph"]:
     """The graphs in their order, as many in a batch as have at most `block_size` nodes and edges together."""
     members: list[dgl.DGLGraph] = []
     size = 0
     for graph in graphs:
         own = graph.num_nodes() + graph.num_edges()
         if members and size + own > block_size:
-            yield dgl.batch(members, ndata=["feat"], edata=None)
+            yield dgl.batch(members, edata=None)
             members, size = [], 0
-        members.append(_plain(graph))
+        members.append(_plain(graph, model))
         size += own
-    yield dgl.batch(members, ndata=["feat"], edata=None)
+    yield dgl.batch(members, edata=None)

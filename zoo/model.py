@@ -17,7 +17,7 @@ from zoo._cache import latest, per_graph, per_tensor
 from zoo._dgl import dgl
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
-from zoo.nn.sparse_linear import Features, SparseFeatures, compress
+from zoo.nn.sparse_linear import Features, compress, constant
 
 __all__ = ["READOUTS", "LoadReport", "ZooModel"]
 
@@ -62,10 +62,12 @@ class ZooModel(nn.Module, ABC):
         transforms: Names from `zoo.datasets.transforms` that `prepare` applies to a raw graph.
 
     Attributes:
+        node_data: Names of the ndata that the answer depends on, of the class; a prediction sees no other.
         multilabel: Whether each logit is a label of its own, of which a node has any number, and not one class of
             several. Training sets it, and the config has it where it is True.
     """
 
+    node_data: ClassVar[tuple[str, ...]] = ("feat",)
     method: ClassVar[str]
     paper: ClassVar[str]
     citation: ClassVar[str]
@@ -175,9 +177,8 @@ class ZooModel(nn.Module, ABC):
         """What `encode` gives, remembered for features that need no gradient: for a model with nothing learnt or drawn
         before its head. `key` gives all that it depends on but the class, the graph and the features.
         """
-        given = self._input(graph, feat)
-        owner = given.csr if isinstance(given, SparseFeatures) else given
-        if owner.requires_grad or torch.is_autocast_enabled(owner.device.type):
+        owner = constant(self._input(graph, feat))
+        if owner is None:
             return self.encode(graph, feat)
         sizes = tuple(ops.batch_sizes(graph, graph.device).tolist())
         return latest(owner, graph, (type(self), sizes, *key()), lambda: self.encode(graph, feat))

@@ -10,6 +10,9 @@ transform of the recipe.
 In training the paper drops from the input of both linear layers (`dropout`) and from Â, anew at every step
 (`edge_dropout`). In the authors' code, a deeper MLP has dropout before its first and its last layer only, here before
 every layer; and the code's linear layers have no bias.
+
+Read as signed propagation (arXiv:2502.11394, table 5), A⁺ = Σ_{i=0}^{k+1} αⁱ Âⁱ and A⁻ = α Σ_{j=0}^{k} αʲ Âʲ. With
+1 - α in the place of this α, and K = k + 1, A⁺ - A⁻ is what takes H to Z⁽ᴷ⁾.
 """
 
 from collections.abc import Iterator, Sequence

@@ -10,8 +10,9 @@ and weight decay on the first layer only, are the authors' code's.
 Remedies against oversmoothing, all off by default, are options: normalisations behind each hidden convolution, before
 its ReLU (`norms`), and behind that the layer's input before its dropout, r times (`residual`), both placed as in the
 code of ContraNorm (arXiv:2303.06562, r = 1); fewer edges (`drop_edge`) or messages (`drop_message`) in training.
-arXiv:2502.11394, table 5, reads each as propagation with signed edges: see `zoo.nn.norms` and `zoo.nn.drops`; the
-residual connection is A⁺ = Â, A⁻ = I there.
+
+Read as signed propagation (arXiv:2502.11394, table 5), GCN is A⁺ = Â and A⁻ = 0, with Â the normalised adjacency; a
+residual connection makes A⁻ = I of it. What the others do is told in `zoo.nn.norms` and `zoo.nn.drops`.
 """
 
 import math

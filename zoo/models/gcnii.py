@@ -17,7 +17,7 @@ family of functions, with another start and another weight decay. Here it is as 
 two groups: `convs.*`, which are the W⁽ˡ⁾, and the two linear layers.
 
 Read as signed propagation, arXiv:2502.11394 treats GCNII like APPNP (table 5): A⁺ = Σ_{i=0}^{k+1} αⁱ Âⁱ,
-A⁻ = α Σ_{j=0}^{k} αʲ Âʲ.
+A⁻ = α Σ_{j=0}^{k} αʲ Âʲ, where this α stands for 1 - α (see `zoo.models.appnp`).
 """
 
 import math

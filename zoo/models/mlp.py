@@ -5,7 +5,8 @@ r"""MLP: what the features alone tell (the baseline of Kipf & Welling, ICLR 2017
 H⁽⁰⁾ are the features; the last layer gives the logits, without ReLU. The edges play no part. Dropout stands before
 every layer, and weights and biases start as PyTorch's linear layers do.
 
-Read as signed propagation (arXiv:2502.11394), it has neither matrix: A⁺ = A⁻ = 0.
+Table 5 of arXiv:2502.11394, which reads methods as signed propagation, has no row for it: nothing is propagated,
+A⁺ = A⁻ = 0.
 """
 
 from collections.abc import Iterator, Sequence

@@ -20,10 +20,13 @@ open is an option: Â⁺ (`adjacency`; the prose has the row-stochastic one), wh
 - `"gcn"`: H ← ReLU(step(H W)), and a graph convolution behind them, as behind the normalisations of the comparison;
 - `"gcnii"`: GCNII (`zoo.models.gcnii`), where a step takes the place of ÂH.
 
-Nothing of size n × n is kept. A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all
-it takes, O(n · d); for `FeatureSBP` the product is attention, made in tiles. For large graphs (`scalable`) the paper
-changes A⁻: `LabelSBP` takes out the edges between different training labels and repels nothing; `FeatureSBP` repels by
-X softmax(-XᵀX), with a (d, d) matrix. X is here the step's own state: the features have another width behind a W.
+A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all it takes, O(n · d), and nothing
+of size n × n. For `FeatureSBP` the product is attention. For graphs with at most `KEPT` pairs of nodes softmax(A⁻), the
+same in all layers, is kept as a matrix, and for larger ones it is made in tiles, anew in every layer: O(n · d), too.
+
+For large graphs (`scalable`) the paper changes A⁻: `LabelSBP` takes out the edges between different training labels and
+repels nothing; `FeatureSBP` repels by X softmax(-XᵀX), with a (d, d) matrix. X is here the step's own state: the
+features have another width behind a W.
 """
 
 import math
@@ -37,20 +40,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zoo import ops
+from zoo._cache import latest, per_tensor
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.models.gcnii import ResidualMixing
 from zoo.nn.convs import GCNConv, LinearConv
-from zoo.nn.sparse_linear import Dropout, Features, Linear, dense
+from zoo.nn.sparse_linear import Dropout, Features, Linear, constant, dense
 
 __all__ = ["FeatureSBP", "LabelSBP"]
 
 BACKBONES = ("sgc", "gcn", "gcnii")
 ADJACENCIES = ("row", "symmetric")
 NORMS = ("each", "last", "none")
-TILE = 1 << 22  # entries of A⁻ at a time, 16 MB
+KEPT = 1 << 24  # up to so many entries of softmax(A⁻) are kept: 64 MB, 4096 nodes
+TILE = 1 << 22  # entries of a tile: 16 MB
 
 Graph = Any  # a DGLGraph; DGL carries no types
 Product = Callable[[Tensor], Tensor]  # of a matrix of the graph's nodes and their states
@@ -158,7 +163,7 @@ class SBP(ZooModel):
         def step(state: Tensor) -> Tensor:
             update = self.alpha * attracted(state)
             if repelled is not None:
-                update = update - self.beta * repelled(state)
+                update = torch.add(update, repelled(state), alpha=-self.beta)
             return torch.lerp(state, update, self.lam)
 
         def normalised_step(state: Tensor) -> Tensor:
@@ -215,32 +220,29 @@ class LabelSBP(SBP):
         transforms: See `ZooModel`.
     """
 
+    node_data = ("feat", "label", "train_mask")
+
     def signs(self, graph: Graph) -> bytes:
         """See `SBP`: the known labels."""
         return self._known_classes(graph).cpu().numpy().tobytes()
 
     def attraction(self, graph: Graph) -> Product:
         """See `SBP`; if `scalable`, without the edges between different known labels."""
-        if not self.scalable:
-            return super().attraction(graph)
-        kept = 1 - self._disagreement(graph)
-        degrees = ops.propagate(graph, kept.new_ones(graph.num_nodes(), 1), kept)
-        if self.adjacency == "row":
-            return lambda state: ops.propagate(graph, state, kept.to(state)) / degrees.clamp(min=1).to(state)
-        scale = torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), 0.0)
-        return lambda state: ops.propagate(graph, state * scale.to(state), kept.to(state)) * scale.to(state)
+        return super().attraction(self._without_disagreement(graph) if self.scalable else graph)
 
-    def _disagreement(self, graph: Graph) -> Tensor:
-        """1 for every edge whose ends have known and different labels, else 0: values of edges."""
-        classes = self._known_classes(graph)
-        members = nn.functional.one_hot(classes, self.num_classes + 1)[:, : self.num_classes].to(self._dtype)
-        known = members.sum(1, keepdim=True)
-        both, same = (ops.edge_dot(graph, x.unsqueeze(1), x.unsqueeze(1)) for x in (known, members))
-        return both - same
+    def _without_disagreement(self, graph: Graph) -> Graph:
+        """A graph of the edges whose ends do not have known and different labels, made once for each labelling."""
+        if "label" not in graph.ndata:  # no label is known
+            return graph
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        def compute() -> Graph:
+            classes = self._known_classes(graph)
+            senders, receivers = graph.formats(["coo"]).edges()
+            first, second = classes[senders.long()], classes[receivers.long()]
+            kept = (first == second) | (torch.maximum(first, second) == self.num_classes)
+            return dgl.graph((senders[kept], receivers[kept]), num_nodes=graph.num_nodes())
+
+        return latest(graph.ndata["label"], graph, (self.num_classes, self.signs(graph)), compute)
 
     def repulsion(self, graph: Graph, feat: Features) -> Product | None:
         """See `SBP`. Rows of softmax(A⁻) are alike for all nodes of a class, and so are their columns."""
@@ -258,7 +260,7 @@ class LabelSBP(SBP):
             known = own.sum(1, keepdim=True)
             return torch.cat([math.e * (known - own) + own / math.e + unknown, known + unknown], dim=1)
 
-        totals = sums(torch.ones(len(rows), 1, dtype=self._dtype, device=rows.device))
+        totals = sums(next(self.parameters()).new_ones(len(rows), 1))
         return lambda state: (sums(state) / totals).flatten(0, 1).index_select(0, rows)
 
     def _known_classes(self, graph: Graph) -> Tensor:
@@ -314,15 +316,31 @@ class FeatureSBP(SBP):
         """See `SBP`; of each graph of a batch apart."""
         sizes = ops.batch_sizes(graph, graph.device).tolist()
         if self.scalable:
-            return lambda state: torch.cat([part @ _softmax_of_columns(part) for part in state.split(sizes)])
+            return lambda state: torch.cat([part @ _softmax_of_products(part) for part in state.split(sizes)])
+        if sum(size**2 for size in sizes) <= KEPT:
+            matrices = _repelling(feat, sizes)
+            return lambda state: torch.cat(
+                [matrix @ part for matrix, part in zip(matrices, state.split(sizes), strict=True)]
+            )
         starts = dense(feat).split(sizes)
         return lambda state: torch.cat(
             [_Repelled.apply(start, part) for start, part in zip(starts, state.split(sizes), strict=True)]
         )
 
 
-def _softmax_of_columns(state: Tensor) -> Tensor:
+def _softmax_of_products(state: Tensor) -> Tensor:
+    """softmax(-stateᵀ state)."""
     return (-state.t() @ state).softmax(1)
+
+
+def _repelling(feat: Features, sizes: list[int]) -> list[Tensor]:
+    """softmax(-X⁽⁰⁾ X⁽⁰⁾ᵀ) of each graph of a batch; that of a single graph is remembered as long as its features."""
+
+    def compute() -> list[Tensor]:
+        return [_softmax_of_products(start.t()) for start in dense(feat).split(sizes)]
+
+    owner = constant(feat) if len(sizes) == 1 else None
+    return compute() if owner is None else per_tensor(owner, _repelling, compute)
 
 
 class _Repelled(torch.autograd.Function):
@@ -330,7 +348,9 @@ class _Repelled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, start: Tensor, state: Tensor) -> Tensor:
-        result = torch.cat([_tile(start, rows) @ state for rows in _tiles(start)])
+        result = torch.empty_like(state)
+        for rows, weights in _tiles(start):
+            torch.mm(weights, state, out=result[rows])
         ctx.save_for_backward(start, state, result)
         return result
 
@@ -342,8 +362,7 @@ class _Repelled(torch.autograd.Function):
         grad_start = torch.zeros_like(start) if ctx.needs_input_grad[0] else None
         grad_state = torch.zeros_like(state)
         offset = torch.linalg.vecdot(grad, result).unsqueeze(1)
-        for rows in _tiles(start):
-            weights = _tile(start, rows)
+        for rows, weights in _tiles(start):
             grad_state.addmm_(weights.t(), grad[rows])
             if grad_start is not None:
                 grad_scores = weights * (offset[rows] - grad[rows] @ state.t())  # of start startᵀ
@@ -352,10 +371,15 @@ class _Repelled(torch.autograd.Function):
         return grad_start, grad_state
 
 
-def _tiles(start: Tensor) -> Iterator[slice]:
-    rows = max(1, TILE // len(start))
-    return (slice(first, first + rows) for first in range(0, len(start), rows))
+def _tiles(start: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows, and softmax(-start startᵀ) of them, which the next tile overwrites.
 
-
-def _tile(start: Tensor, rows: slice) -> Tensor:
-    return (start[rows] @ start.t()).neg_().softmax(1)
+    Were each tile a tensor of its own, an allocator that puts smaller ones between them could need room for them all.
+    """
+    height = max(1, TILE // len(start))
+    scores, weights = (start.new_empty(min(height, len(start)), len(start)) for _ in range(2))
+    for first in range(0, len(start), height):
+        rows = slice(first, min(first + height, len(start)))
+        tile = slice(rows.stop - first)
+        torch.mm(-start[rows], start.t(), out=scores[tile])
+        yield rows, torch.softmax(scores[tile], 1, out=weights[tile])

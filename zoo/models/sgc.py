@@ -12,8 +12,10 @@ The code's W and b start uniformly within 1/√in_feats; here W starts as GCN's,
 
 Remedies against oversmoothing, all off by default, are options: X ← norms(S X + r X) in each of the K steps, with
 `norms` and `residual`, and fewer edges (`drop_edge`) or messages (`drop_message`) in training. With any but `drop_edge`
-all K steps are hidden layers and come before W. arXiv:2502.11394, table 5, reads each as propagation with signed edges:
-see `zoo.nn.norms` and `zoo.nn.drops`; the residual connection is A⁺ = Â, A⁻ = I there.
+all K steps are hidden layers and come before W.
+
+Read as signed propagation (arXiv:2502.11394, table 5), SGC is A⁺ = Â and A⁻ = 0, with Â the S of above; a residual
+connection makes A⁻ = I of it. What the others do is told in `zoo.nn.norms` and `zoo.nn.drops`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from zoo._cache import per_tensor
 from zoo.errors import ConfigError
 
-__all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress", "dense"]
+__all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress", "constant", "dense"]
 
 INITS = ("torch", "glorot")
 MAX_DENSITY = 0.15  # above it the dense product is the faster one
@@ -90,6 +90,15 @@ def compress(feat: Tensor) -> Tensor | SparseFeatures:
 def dense(feat: Features) -> Tensor:
     """The features as a plain (num_nodes, in_feats) matrix."""
     return feat.csr.to_dense() if isinstance(feat, SparseFeatures) else feat
+
+
+def constant(feat: Features) -> Tensor | None:
+    """The tensor with which what is derived from the features is remembered.
+
+    None for features that need a gradient, and under autocast, where other values would be derived.
+    """
+    tensor = feat.csr if isinstance(feat, SparseFeatures) else feat
+    return None if tensor.requires_grad or torch.is_autocast_enabled(tensor.device.type) else tensor
 
 
 def _is_sparse(feat: Tensor) -> bool:
