@@ -261,6 +261,8 @@ _CATALOG = {
         ),
         *_sets(
             ("csbm", "csbm", 100, None, 8, 2),
+            ("csbm-200", "csbm-200", 200, None, 8, 2),
+            ("csbm-200-unit", "csbm-200-unit", 200, None, 8, 2),
             source="contextual stochastic block model, as in Wang et al. 2025 (SBP)",
             **_SYNTHETIC,
         ),
