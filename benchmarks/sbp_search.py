@@ -2,9 +2,10 @@
 
     python benchmarks/sbp_search.py sgc-texas label-sbp-cora feature-sbp-cora --seeds 1
 
-For SGC the grid is over learning rate and weight decay, for SBP over the readings of its step and over λ and β. Cells are
-trained as `zoo train` would train the recipe with these values, seeds 0 … n-1, one process with one thread. Printed is
-the mean validation accuracy, the best cells first, and for SBP the best cell of every reading.
+For SGC the grid is over learning rate and weight decay, for SBP over the readings of its step and over λ and β; with
+`--lr` it is over learning rates alone, all else as the recipe has it. Cells are trained as `zoo train` would train the
+recipe with these values, seeds 0 … n-1, one process with one thread. Printed is the mean validation accuracy, the best
+cells first, and the best cell of every reading of SBP.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from zoo.training import recipe as recipes
 from zoo.training.loop import train
 
-SBP = {
+SBP: dict[str, list[Any]] = {
     "model.adjacency": ["row", "symmetric"],
     "model.norm_after": ["each", "last", "none"],
     "model.lam": [0.1, 0.5, 0.9],
@@ -34,9 +35,9 @@ READING = ("model.adjacency", "model.norm_after")
 Cell = dict[str, Any]
 
 
-def cells(method: str) -> Iterator[Cell]:
-    """All combinations of a method's grid."""
-    grid = GRIDS[method]
+def cells(method: str, rates: tuple[float, ...]) -> Iterator[Cell]:
+    """All combinations of a method's grid, or the learning rates, if any."""
+    grid = {"training.lr": list(rates)} if rates else GRIDS[method]
     return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
 
 
@@ -50,15 +51,17 @@ def validation(name: str, cell: Cell, seeds: int) -> float:
     return statistics.fmean(train(recipe, seed).val for seed in range(seeds))
 
 
-def search(name: str, seeds: int) -> None:
+def search(name: str, seeds: int, rates: tuple[float, ...]) -> None:
     """Trains a recipe's grid and prints what validation says."""
     method = recipes.find(name).method
-    scores = [(validation(name, cell, seeds), cell) for cell in tqdm(list(cells(method)), desc=name, leave=False)]
+    scores = [
+        (validation(name, cell, seeds), cell) for cell in tqdm(list(cells(method, rates)), desc=name, leave=False)
+    ]
     scores.sort(key=lambda pair: -pair[0])
     click.echo(f"\n{name}: mean validation accuracy over {seeds} seeds, best five of {len(scores)}")
     for score, cell in scores[:5]:
         click.echo(f"  {score:6.2f}  {_told(cell)}")
-    if method != "sgc":
+    if method != "sgc" and not rates:
         click.echo("  best of each reading")
         seen: set[tuple[Any, ...]] = set()
         for score, cell in scores:
@@ -75,10 +78,11 @@ def _told(cell: Cell) -> str:
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--seeds", default=1, show_default=True)
-def main(names: tuple[str, ...], seeds: int) -> None:
+@click.option("--lr", "rates", type=float, multiple=True, help="A learning rate to try. Default: the recipe's.")
+def main(names: tuple[str, ...], seeds: int, rates: tuple[float, ...]) -> None:
     """Searches the grids of recipes."""
     for name in names:
-        search(name, seeds)
+        search(name, seeds, rates)
 
 
 if __name__ == "__main__":

@@ -230,4 +230,5 @@ def test_the_demo_fails_where_a_checkpoint_is_broken(monkeypatch: pytest.MonkeyP
 def test_the_demo_fails_where_a_score_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.demo._score", lambda name: Line(name, 50.0, measured=49.0))
     monkeypatch.setattr("zoo.demo._finetune", lambda: None)
+    monkeypatch.setattr("zoo.demo._reproduce", lambda: None)
     assert run("demo").exit_code == 1
