@@ -498,6 +498,13 @@ def test_a_training_that_diverges_prunes_nothing() -> None:
     assert (model.edge_weights(graph) == 1).all()
 
 
+def test_whole_numbers_of_any_size_are_numbers() -> None:
+    graph, large = some_graph(), 2**1000
+    model = make(noise=large, rate=large, rate_growth=large, beta=large, prune_every=1).double()
+    make(fixed_threshold=large, prune_every=large).double().train()(graph)
+    assert model.train()(graph).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -119,7 +119,7 @@ class Rule:
         """
         senders, receivers = ops.edge_ends(graph, state.device)
         prunable = (senders != receivers) & (weight > 0)
-        rate = self.rate * (1 + self.rate_growth * depth)
+        rate = float(self.rate) * (1 + float(self.rate_growth) * depth)
         threshold = self.threshold((attention if self.threshold_of == "attention" else weight)[prunable])
         p = rate * attention / threshold * self.spread(graph, state)
         return torch.where(prunable, p, 0).nan_to_num(nan=0.0).clamp(0, 1)  # NaN is of a diverging training
@@ -127,9 +127,9 @@ class Rule:
     def threshold(self, weights: Tensor) -> Tensor | float:
         """τ of the edges that can be pruned; NaN if there are none."""
         if self.fixed_threshold is not None:
-            return self.fixed_threshold
+            return float(self.fixed_threshold)
         mean = weights.mean()
-        return mean + self.beta * (weights - mean).square().mean().sqrt()
+        return mean + float(self.beta) * (weights - mean).square().mean().sqrt()
 
     def spread(self, graph: Graph, state: Tensor) -> Tensor | float:
         """C_ii + C_jj ∓ 2 C_ij of each edge, (num_edges,)."""
@@ -253,7 +253,7 @@ class Pruning(nn.Module):
         if not self.training:
             return False
         self.passes += 1
-        if self.passes % self.every != 0:
+        if int(self.passes) % self.every != 0:
             return False
         if not self.knows(graph):
             self.fingerprint.copy_(_fingerprint(graph))
@@ -447,7 +447,7 @@ class DynamoGAT(ZooModel):
             gradual=gradual,
         )
         num_convs = self.num_hidden(num_layers)
-        self.width, self.noise = hidden * heads, noise
+        self.width, self.noise = hidden * heads, float(noise)
         self.initial_residual, self.normalize_first = initial_residual, normalize_first
         self.embed = Linear(in_feats, self.width)
         self.convs = nn.ModuleList(

@@ -88,7 +88,7 @@ class G2(ZooModel):
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         if not 1 <= exponent < float("inf"):
             raise ConfigError(f"exponent must be at least 1 and finite, got {exponent}")
-        self.hidden, self.heads, self.exponent, self.mean_gate = hidden, heads, exponent, mean_gate
+        self.hidden, self.heads, self.exponent, self.mean_gate = hidden, heads, float(exponent), mean_gate
         self.depth = self.num_hidden(num_layers)
         self.activate = nn.functional.elu if conv == "gat" else nn.functional.relu
         self.embed = Linear(in_feats, hidden)
