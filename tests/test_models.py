@@ -166,6 +166,17 @@ def test_each_layer_more_is_one_more_of_the_layers(method: str, num_layers: int)
     assert len(make(method, num_layers=num_layers, readout="sum").layers(graph)) == num_layers
 
 
+@pytest.mark.parametrize("method", ["gcn", "gat", "g2", "dynamo-gat"])
+def test_the_methods_of_dynamo_gats_figures_run_128_layers_deep(method: str) -> None:
+    graph = make_graph().add_self_loop()
+    # A dropout of 0.6 on states and attention, GAT's default, overflows in training at this depth.
+    options = {"dropout": 0.0, "attention_dropout": 0.0} if method == "gat" else {}
+    model = make_trained(method, graph, num_layers=128, **options)
+    assert all(layer.isfinite().all() for layer in model.layers(graph))
+    model.train()(graph).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 @every_method
 @pytest.mark.parametrize("readout", [None, "mean"])
 @pytest.mark.parametrize("training", [True, False])

@@ -267,3 +267,58 @@ def test_however_a_graph_is_kept_its_sums_and_gradients_are_the_same(
 def test_features_of_other_nodes_are_refused(graph: Any) -> None:
     with pytest.raises(GraphError, match=r"feat has \d+ rows, the graph has \d+ nodes"):
         ops.propagate(graph, rand(graph.num_nodes() + 1, 2))
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_every_value_of_an_edge_belongs_to_an_edge_with_its_ends(graph: Any, edges: Edges, heads: int) -> None:
+    numbers, ends = ops.edge_numbers(graph, heads, graph.device), ops.edge_ends(graph, graph.device)
+    for end, found in enumerate(ends):
+        expected = torch.tensor([edge[end] for edge in edges], dtype=torch.int64).view(-1, 1).expand(-1, heads)
+        assert torch.equal(found[numbers], values_of_edges(edges, expected))
+
+
+def test_selected_edges_make_a_graph_of_them_in_the_same_order(graph: Any) -> None:
+    x, kept = rand(graph.num_nodes(), 2), torch.rand(graph.num_edges()) < 0.6
+    selected = ops.select_edges(graph, kept)
+    assert (selected.num_nodes(), selected.idtype) == (graph.num_nodes(), graph.idtype)
+    for found, ends in zip(ops.edge_ends(selected, x.device), ops.edge_ends(graph, x.device), strict=True):
+        assert torch.equal(found, ends[kept])
+    values = rand(graph.num_edges())
+    expected = ops.propagate(graph, x, values * kept)
+    torch.testing.assert_close(ops.propagate(selected, x, values[kept]), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("block_size", [1, 3, 100])
+def test_a_blocks_in_edges_are_found_among_the_graphs(graph: Any, block_size: int) -> None:
+    senders, _ = ops.edge_ends(graph, graph.device)
+    met = []
+
+    def compute(block: Any, receivers: slice) -> Tensor:
+        own = senders[ops.in_edges(graph, receivers, senders.device)]
+        assert torch.equal(own, ops.edge_ends(block, senders.device)[0])
+        met.append(len(own))
+        return torch.zeros(block.num_dst_nodes())
+
+    with ops.in_blocks(block_size):
+        ops.per_receiver(graph, compute)
+    assert sum(met) == graph.num_edges()
+
+
+@pytest.mark.parametrize("block_size", [1, 5, 1000])
+@pytest.mark.parametrize("exponent", [1.0, 1.5, 2.0, 3.0])
+def test_powers_of_differences_are_summed_over_edges(
+    graph: Any, edges: Edges, exponent: float, block_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops, "BLOCK_SIZE", block_size)
+    x = rand(graph.num_nodes(), 2).requires_grad_()
+    expected = [torch.zeros(2, dtype=torch.float64) for _ in range(graph.num_nodes())]
+    for source, target in edges:
+        expected[target] = expected[target] + (x[source] - x[target]).abs() ** exponent
+    result = ops.propagate_differences(graph, x, exponent)
+    torch.testing.assert_close(result, torch.stack(expected), rtol=0, atol=1e-12)
+    assert gradcheck(lambda x: ops.propagate_differences(graph, x, exponent), (x,))
+
+
+def test_powers_of_small_differences_are_not_lost() -> None:
+    graph, x = dgl.graph(([0, 1], [1, 0])), torch.tensor([[1000.0], [1000.0625]])
+    assert ops.propagate_differences(graph, x, 2.0).tolist() == [[0.0625**2]] * 2

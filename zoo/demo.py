@@ -45,7 +45,7 @@ class Line:
 
 
 def demo() -> None:
-    """Lists the zoo, scores every checkpoint whose data is at hand, fine-tunes one, reproduces a table, compares scores.
+    """Lists the zoo, scores checkpoints whose data is at hand, fine-tunes one, reproduces a table, and compares scores.
 
     Raises:
         SystemExit: With 1, if a checkpoint is broken or a measured score is not the recorded one.
@@ -97,8 +97,8 @@ def _finetune() -> None:
 
 def _reproduce() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        places = {"results": Path(folder, "results"), "runs": Path(folder, "runs")}
-        for cell in reproduce(TABLE, cells=CELLS, progress=True, **places):
+        results, runs = Path(folder, "results"), Path(folder, "runs")
+        for cell in reproduce(TABLE, cells=CELLS, results=results, runs=runs, progress=True):
             recipe = cell.cell.recipe
             measured = spread(recipe.protocol.metric, cell.mean, cell.std)
             claimed = published(recipe.protocol.metric, recipe.published)

@@ -4,7 +4,7 @@ import inspect
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -136,6 +136,17 @@ class ZooModel(nn.Module, ABC):
         running averages. The training loop then computes them once for an evaluation and the step that follows it.
         """
         return False
+
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Gives buffers whose sizes the training data decide the sizes that they have in a state about to be loaded.
+
+        `__init__` sees no data: such buffers begin empty.
+        """
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in every module; see `make_room`."""
+        self.make_room(state_dict)
+        return super().load_state_dict(state_dict, strict, assign)
 
     def reset_head(self, num_classes: int) -> None:
         """Puts a new, untrained last layer for `num_classes` in the place of the old one."""

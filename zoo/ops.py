@@ -36,15 +36,20 @@ __all__ = [
     "degree_scale",
     "edge_add",
     "edge_dot",
+    "edge_ends",
+    "edge_numbers",
     "edge_softmax",
     "in_blocks",
     "in_degrees",
+    "in_edges",
     "per_receiver",
     "propagate",
+    "propagate_differences",
     "propagate_gcn",
     "propagate_mean",
     "readout",
     "reverse",
+    "select_edges",
 ]
 
 BLOCK_SIZE = 1 << 18  # edges; with eight heads some 8 MB for each value of an edge, and 16 for each index
@@ -75,6 +80,40 @@ def degree_scale(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
         return torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), torch.zeros_like(degrees))
 
     return per_graph(graph, ("degree_scale", like.dtype, like.device), compute)
+
+
+def edge_ends(graph: "dgl.DGLGraph", device: torch.device) -> tuple[Tensor, Tensor]:
+    """Senders and receivers of the edges in the order of their values, two (num_edges,)."""
+    return _in_links(graph, 1, device).ends, _receivers(graph, 1, device)
+
+
+def edge_numbers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
+    """Which edge each value of several heads belongs to, (num_edges · heads,): its place among those of one head."""
+
+    def compute() -> Tensor:
+        offsets, _, _ = _adjacency(graph, "csc", device)
+        return _for_each_head(offsets, heads)[2]
+
+    return per_graph(graph, ("edge_numbers", heads, device), compute)
+
+
+def in_edges(graph: "dgl.DGLGraph", receivers: slice, device: torch.device) -> slice:
+    """Where the in-edges of a slice of nodes, one that `per_receiver` gave, have their values of one head."""
+    if receivers == slice(None):
+        return receivers
+    offsets = _in_links(graph, 1, device).offsets
+    return slice(int(offsets[receivers.start]), int(offsets[receivers.stop]))
+
+
+def select_edges(graph: "dgl.DGLGraph", kept: Tensor) -> "dgl.DGLGraph":
+    """A graph of the same nodes, without data, with the edges for which `kept`, (num_edges,) bool, is True.
+
+    Their values stand in the order in which they stood.
+    """
+    offsets, ends, _ = _adjacency(graph, "csc", kept.device)
+    before = torch.nn.functional.pad(kept.cumsum(0), (1, 0))
+    csc = (before[offsets], ends[kept], ends.new_empty(0))
+    return dgl.graph(("csc", csc), num_nodes=graph.num_nodes(), idtype=graph.idtype, device=graph.device)
 
 
 class _Links(NamedTuple):
@@ -235,6 +274,56 @@ def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
         return scale[_receivers(graph, 1, feat.device)] * scale[_in_links(graph, 1, feat.device).ends]
 
     return propagate(graph, feat, per_graph(graph, ("gcn_weights", feat.dtype, feat.device), weights))
+
+
+class _DifferencePowers(torch.autograd.Function):
+    """Σ_j |x_j - x_i|^p over the in-edges, in blocks of edges, which the backward pass computes once more."""
+
+    @staticmethod
+    def forward(ctx: Any, graph: "dgl.DGLGraph", x: Tensor, exponent: float) -> Tensor:
+        ctx.graph, ctx.exponent = graph, exponent
+        ctx.save_for_backward(x)
+        result = torch.zeros_like(x)
+        for senders, receivers in _edge_blocks(graph, x):
+            result.index_add_(0, receivers, _differences(x, senders, receivers).abs_().pow_(exponent))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        (x,) = ctx.saved_tensors
+        result = torch.zeros_like(x)
+        for senders, receivers in _edge_blocks(ctx.graph, x):
+            slope = _differences(x, senders, receivers)
+            if ctx.exponent != 2:
+                slope = slope.abs().pow_(ctx.exponent - 1).copysign_(slope).mul_(slope != 0)
+            slope.mul_(grads[0].index_select(0, receivers))
+            result.index_add_(0, senders, slope).index_add_(0, receivers, slope, alpha=-1)
+        return None, result.mul_(ctx.exponent), None
+
+
+def _edge_blocks(graph: "dgl.DGLGraph", x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Senders and receivers of some edges after others: as many at a time as have `BLOCK_SIZE` values in rows of x."""
+    size = max(1, BLOCK_SIZE // x.shape[1])
+    return zip(*(ends.split(size) for ends in edge_ends(graph, x.device)), strict=True)
+
+
+def _differences(x: Tensor, senders: Tensor, receivers: Tensor) -> Tensor:
+    return x.index_select(0, senders).sub_(x.index_select(0, receivers))
+
+
+def propagate_differences(graph: "dgl.DGLGraph", feat: Tensor, exponent: float) -> Tensor:
+    """Σ_j |x_j - x_i|^p over the in-edges j → i of each node, feature by feature; as `feat`, (num_nodes, width).
+
+    Squares are not multiplied out: near oversmoothing, where they matter, nothing would be left of them.
+
+    Args:
+        graph: Homogeneous graph.
+        feat: x.
+        exponent: p, at least 1.
+    """
+    result: Tensor = _DifferencePowers.apply(graph, feat, exponent)
+    return result
 
 
 class _EdgeSoftmax(torch.autograd.Function):

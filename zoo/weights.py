@@ -387,6 +387,7 @@ def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
     floating = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     if len(floating) == 1 and floating <= set(DTYPES):  # a model saved in float64 comes back in it
         model.to(floating.pop())
+    model.make_room(tensors)
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
     problems += [f"{name!r:.100} is unknown" for name in tensors if name not in own]
@@ -402,7 +403,9 @@ def _fill(model: ZooModel, tensors: dict[str, Tensor], file: Path) -> None:
 
 def adapt(source: ZooModel, target: ZooModel) -> ZooModel:
     """Copies every tensor of the same name and shape into `target`, whose `load_report` then tells of the others."""
-    tensors, own = source.state_dict(), target.state_dict()
+    tensors = source.state_dict()
+    target.make_room(tensors)
+    own = target.state_dict()
     kept = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
     target.load_state_dict({**own, **kept})
     target.multilabel = source.multilabel

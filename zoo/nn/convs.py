@@ -115,20 +115,26 @@ class GATConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        output = self._attend(graph, feat)
-        return (output.mean(1) if self.merge == "mean" else output.flatten(1)) + self.bias
-
-    def _attend(self, graph: Graph, feat: Features) -> Tensor:
-        """Σ_j α_ij W x_j, (N, heads, out_feats)."""
-        values = self.linear(feat).view(-1, self.heads, self.out_feats)
-        src, dst = ((values * vector).sum(-1) for vector in (self.attention_src, self.attention_dst))
+        values, src, dst = self.project(feat)
 
         def gather(graph: Graph, receivers: slice) -> Tensor:
-            scores = nn.functional.leaky_relu(ops.edge_add(graph, src, dst[receivers]), self.negative_slope)
-            attention = self.attention_dropout(ops.edge_softmax(graph, scores))
+            attention = self.attention_dropout(ops.edge_softmax(graph, self.scores(graph, src, dst[receivers])))
             return ops.propagate(graph, self.value_dropout(values), attention)
 
-        return ops.per_receiver(graph, gather)
+        return self.combine(ops.per_receiver(graph, gather))
+
+    def project(self, feat: Features) -> tuple[Tensor, Tensor, Tensor]:
+        """W x, (N, heads, out_feats), and its products with a_src and a_dst, (N, heads)."""
+        values = self.linear(feat).view(-1, self.heads, self.out_feats)
+        return values, (values * self.attention_src).sum(-1), (values * self.attention_dst).sum(-1)
+
+    def scores(self, graph: Graph, src: Tensor, dst: Tensor) -> Tensor:
+        """What the softmax takes in, as values of edges."""
+        return nn.functional.leaky_relu(ops.edge_add(graph, src, dst), self.negative_slope)
+
+    def combine(self, sums: Tensor) -> Tensor:
+        """Σ_j α_ij W x_j of every head, (N, heads, out_feats), to the output."""
+        return (sums.mean(1) if self.merge == "mean" else sums.flatten(1)) + self.bias
 
 
 class TransformerConv(nn.Module):
