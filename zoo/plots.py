@@ -55,7 +55,7 @@ def draw(
     Args:
         table: The table.
         results: A result for each of its cells.
-        last_layers: By the measure and the cell's name: the mean over runs of what was measured of the last hidden layer.
+        last_layers: By the measure and the cell's name: the mean over runs of the last hidden layer's.
         path: The file.
 
     Raises:
@@ -101,7 +101,8 @@ def _draw_panels(
     handles = {}
     for i, (title, members) in enumerate(panels.items()):
         top = kinds * (i // across) * across + i % across + 1
-        scores = figure.add_subplot(down, across, top, title=title, ylabel=_score_label(results))
+        shown = [by_name[f"{row}/{column}"] for row in members.values() for column in table.columns]
+        scores = figure.add_subplot(down, across, top, title=title, ylabel=_score_label(shown))
         measures = {
             measure: figure.add_subplot(down, across, top + k * across, yscale="log", ylabel=f"{measure}, last layer")
             for k, measure in enumerate(table.layers, start=1)

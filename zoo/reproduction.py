@@ -253,10 +253,10 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning; their names may be shell patterns, `[row."Cora *"]`. `published` takes the place of the whole of the base recipe's; where
-    the last override that names it is `{}`, there is none. `not_run`, for all or some cells, says why they have no
-    runs. `Table` explains `baseline`, `layers`, `panel` and `timed`, which it may have; one measure can stand in
-    `layers` without a list.
+    `[cell."ROW/COLUMN"]`, the later ones winning. Their names can be shell patterns: `[row."Cora *"]`. `published`
+    takes the place of the whole of the base recipe's; where the last override that names it is `{}`, there is none.
+    `not_run`, for all or some cells, says why they have no runs. `Table` explains `baseline`, `layers`, `panel` and
+    `timed`, which it may have; one measure can stand in `layers` without a list.
 
     Raises:
         RecipeNotFound: No such table or recipe.
