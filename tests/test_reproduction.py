@@ -416,7 +416,7 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
 
 def test_several_measures_of_layers_are_of_the_same_models(tables: Path, tmp_path: Path) -> None:
     folders: dict[str, Any] = {"results": tmp_path / "r", "runs": tmp_path / "runs", "seeds": 1}
-    one_by_one = {}
+    one_by_one: dict[tuple[str, str], str] = {}
     for measures in ('"mu"', '"mad"', '["mad", "mu"]'):
         (tables / "layered.toml").write_text(LAYERED.replace('"dirichlet-energy"', measures))
         with pytest.MonkeyPatch.context() as patch:
