@@ -153,6 +153,65 @@ def test_the_ablation_switches_each_step_by_itself() -> None:
         assert ("A" in steps) == bool(cell.recipe.training.groups)
 
 
+def test_the_depth_study_compares_methods_and_nothing_else() -> None:
+    """Of one graph and depth all cells have the same data, training and width, and as many convolutions."""
+    cells = reproduction.find_table("depth-study").cells
+    assert len(cells) == 7 * 13 * 7
+    linear_behind = {"gcnii", "n2", "g2", "dynamo-gat"}
+    for cell in cells:
+        recipe, (graph, _) = cell.recipe, cell.row.split()
+        assert recipe.model["num_layers"] - (recipe.method in linear_behind) == int(cell.column), cell.name
+        assert recipe.data.name.startswith(graph.lower()) and recipe.published is None
+        assert (recipe.model["hidden"], recipe.model.get("heads", 1)) == (32, 1)
+        assert recipe.model.get("dropout", 0.5) == recipe.model.get("input_dropout", 0.5) == 0.5
+    for graph in {cell.row.split()[0] for cell in cells}:
+        own = [cell.recipe for cell in cells if cell.row.startswith(f"{graph} ")]
+        assert len({(r.data, dataclasses.replace(r.training, groups=()), r.protocol) for r in own}) == 1
+    assert len({cell.recipe.digest() for cell in cells}) == len(cells)
+
+
+def test_figure_2_of_dynamo_gat_shares_its_runs_with_the_depth_study() -> None:
+    def runs(table: str) -> dict[str, tuple[str, str]]:
+        cells = reproduction.find_table(table).cells
+        return {cell.name: (cell.recipe.name, cell.recipe.digest()) for cell in cells}
+
+    figure, study = runs("dynamo-fig2"), runs("depth-study")
+    for graph, split in (("Cora", "public"), ("CiteSeer", "public"), ("Cornell", "geom-gcn")):
+        for here, there in (("GCN", "GCN"), ("GAT", "GAT"), ("G2GAT", "G²"), ("DYNAMO-GAT", "DYNAMO-GAT")):
+            for depth in (2, 4, 8, 16, 32, 64, 128):
+                assert figure[f"{graph} {split} {here}/{depth}"] == study[f"{graph} {there}/{depth}"]
+    assert set(runs("dynamo-table1").values()) <= set(figure.values())
+
+
+@pytest.mark.parametrize("method", ["dynamo-gat", "g2-gat"])
+@pytest.mark.parametrize("data", ["cora", "citeseer", "cornell"])
+def test_deep_checkpoints_are_cells_with_a_published_value(method: str, data: str) -> None:
+    shallow, deep = recipes.find(f"{method}-{data}"), recipes.find(f"{method}-{data}-128")
+    assert (shallow.model["num_layers"], deep.model["num_layers"]) == (17, 129)
+    assert {**shallow.model, "num_layers": 129} == deep.model
+    (cell,) = (c for c in reproduction.find_table("dynamo-table1").cells if c.recipe.digest() == deep.digest())
+    assert cell.recipe.published == deep.published and deep.published is not None
+    assert cell.recipe.protocol.seeds == 10
+
+
+def test_the_ablation_of_dynamo_gat_changes_one_option_a_row() -> None:
+    cells = {cell.name: cell.recipe for cell in reproduction.find_table("dynamo-table3").cells}
+    options: dict[str, dict[str, Any]] = {
+        "full": {},
+        "no noise": {"noise": 0.0},
+        "no covariance": {"covariance": "none"},
+        "fixed threshold": {"fixed_threshold": 0.4},
+        "not gradual": {"gradual": False},
+        "no recalibration": {"recalibrate": False},
+        "sign +": {"sign": "+"},
+    }
+    for name, recipe in cells.items():
+        row, column = name.split("/", 1)
+        full = cells[f"full/{column}"]
+        assert recipe.model == {**full.model, **options[row]}
+        assert (recipe.data, recipe.training) == (full.data, full.training)
+
+
 SETTINGS: dict[str, Any] = {
     "name": "mine",
     "method": "gcn",

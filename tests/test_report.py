@@ -136,10 +136,10 @@ def row(cell: Cell, seed: int, test: float) -> Row:
     return Row(cell=cell.name, recipe=cell.recipe.name, digest=digest, seed=seed, test=test, **common)
 
 
-def layers(cell: Cell, seed: int, values: str) -> LayerRow:
+def layers(cell: Cell, seed: int, values: str, measure: str = "dirichlet-energy") -> LayerRow:
     digest = cell.recipe.digest()
     return LayerRow(
-        cell=cell.name, recipe=cell.recipe.name, digest=digest, seed=seed, measure="dirichlet-energy", values=values
+        cell=cell.name, recipe=cell.recipe.name, digest=digest, seed=seed, measure=measure, values=values
     )
 
 
@@ -163,6 +163,27 @@ def test_numbers_in_columns_give_grids_and_a_plot(tables: Path) -> None:
     assert "- **B old gcn.** B is old." in page
     assert "Runs of a cell: 2." in page
     assert "too deep" in page
+    assert "Seconds per epoch" not in page
+
+
+def test_a_page_tells_every_measure_and_on_request_the_time(tables: Path) -> None:
+    table = deep(tables, layers='["dirichlet-energy", "mu"]', timed="true")
+    first, second, *_ = table.cells
+    rows = [row(first, 0, 85.0), row(second, 0, 85.0)]
+    measured = [layers(first, 0, "7 1", "mu"), layers(first, 1, "7 2", "mu"), layers(second, 0, "8 3")]
+    grids = table_page(table, summaries(table, rows), measured)
+    for title, line in {"Mean dirichlet-energy of the last hidden layer": "| – | 3 | – |",
+                        "Mean mu of the last hidden layer": "| 1.5 | – | – |",
+                        "Seconds per epoch": "| 0.5 | 0.5 | – |"}.items():
+        (part,) = (part for part in grids.split("## ") if part.startswith(title))
+        assert f"| A new gcn {line}" in part
+    cells = [dataclasses.replace(cell, column=f"depth {cell.column} of it") for cell in table.cells]
+    table = dataclasses.replace(table, cells=tuple(cells))
+    measured = [dataclasses.replace(line, cell=line.cell + " of it") for line in measured]
+    measured = [dataclasses.replace(line, cell=line.cell.replace("/", "/depth ")) for line in measured]
+    page = table_page(table, summaries(table, []), measured)
+    assert "| verdict | dirichlet-energy, last layer | mu, last layer | recipe |" in page
+    assert "| not run | – | 1.5 | `gcn-csbm` |" in page and "| not run | 3 | – | `gcn-csbm` |" in page
 
 
 @pytest.mark.parametrize(
@@ -184,7 +205,7 @@ def drawn(table: Table, folder: Path) -> str:
     rows = [row(cell, seed, 80.0 + seed) for cell in table.cells[:-1] for seed in range(2)]
     reproduction._write(folder / f"{table.name}.csv", Row, rows)
     if table.layers:
-        measured = [layers(cell, 0, "1 100") for cell in table.cells[1:]]
+        measured = [layers(cell, 0, "1 100", measure) for measure in table.layers for cell in table.cells[1:]]
         reproduction._write(folder / f"{table.name}-layers.csv", LayerRow, measured)
     (picture,) = write_plots(folder, folder)
     content = picture.read_bytes()
@@ -201,9 +222,10 @@ def texts(picture: str) -> list[str]:
 
 def test_a_plot_has_a_panel_for_each_choice_of_words(tables: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `plot`")
-    words = texts(drawn(deep(tables, layers='"dirichlet-energy"', panel="[1, 3]"), tmp_path))
+    words = texts(drawn(deep(tables, layers='["dirichlet-energy", "mu"]', panel="[1, 3]"), tmp_path))
     assert [words.count(word) for word in ("A gcn", "B gcn", "new", "old")] == [1, 1, 1, 1]
-    assert [words.count(word) for word in ("test accuracy", "dirichlet-energy, last layer")] == [2, 2]
+    measures = ("test accuracy", "dirichlet-energy, last layer", "mu, last layer")
+    assert [words.count(word) for word in measures] == [2, 2, 2]
 
 
 def test_a_plot_without_panels_has_a_line_for_each_row(tables: Path, tmp_path: Path) -> None:

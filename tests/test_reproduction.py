@@ -212,6 +212,16 @@ def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
     assert (shallow.recipe.training.epochs, deep.recipe.training.epochs) == (base.training.epochs, 7)
 
 
+def test_overrides_for_several_places_are_laid_on_in_the_files_order(tables: Path) -> None:
+    text = TABLE.replace("[row.gcn.model]", '[row."g*".model]')
+    text += '[cell."*/deep"]\ntraining = { epochs = 9, lr = 0.5 }\n[cell."gcn/[!d]*"]\nmodel.hidden = 3\n'
+    (tables / "depth.toml").write_text(text)
+    shallow, deep = (cell.recipe for cell in reproduction.find_table("depth").cells)
+    base = find("gcn-csbm")
+    assert (shallow.model["hidden"], shallow.training) == (3, base.training)
+    assert (deep.model["hidden"], deep.training.epochs, deep.training.lr) == (4, 9, 0.5)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -219,6 +229,7 @@ def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
         ('rows = ["gcn"]', 'rows = "gcn"', "'rows' is unknown or of a wrong type"),
         ('rows = ["gcn"]\n', "", "rows missing"),
         ("[column.deep]", "[column.depe]", "overrides for column depe"),
+        ("[column.deep]", '[column."Deep*"]', r"overrides for column Deep\*, which the table lacks"),
         ('"gcn/deep"', '"gat/deep"', "overrides for cell gat/deep"),
         ("num_layers = 4", "in_feats = 4", "model.in_feats"),
         ('columns =', 'baseline = "gat"\ncolumns =', "baseline 'gat' is none of the rows gcn"),
@@ -403,6 +414,23 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
     assert reproduction.list_results(tmp_path / "r") == ["layered"]
 
 
+def test_several_measures_of_layers_are_of_the_same_models(tables: Path, tmp_path: Path) -> None:
+    folders: dict[str, Any] = {"results": tmp_path / "r", "runs": tmp_path / "runs", "seeds": 1}
+    one_by_one: dict[tuple[str, str], str] = {}
+    for measures in ('"mu"', '"mad"', '["mad", "mu"]'):
+        (tables / "layered.toml").write_text(LAYERED.replace('"dirichlet-energy"', measures))
+        with pytest.MonkeyPatch.context() as patch:
+            if one_by_one:
+                patch.setattr(loop, "_step", None)  # training anything would fail
+            reproduce("layered", **folders)
+        rows = reproduction.read_layers(tmp_path / "r", reproduction.find_table("layered"))
+        if len(rows) == 2:
+            one_by_one |= {(row.cell, row.measure): row.values for row in rows}
+    places = [("gcn/2", "mad"), ("gcn/2", "mu"), ("gcn/4", "mad"), ("gcn/4", "mu")]
+    assert [(row.cell, row.measure) for row in rows] == places
+    assert {(row.cell, row.measure): row.values for row in rows} == one_by_one
+
+
 def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
     (tables / "layered.toml").write_text(LAYERED)
     for values in ("1.0 two", ""):
@@ -416,6 +444,7 @@ def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ('"dirichlet-energy"', '"energy"', "layers = 'energy': choose from dirichlet-energy, mad"),
+        ('"dirichlet-energy"', '["mad", "energy"]', "layers = 'energy': choose from dirichlet-energy, mad"),
         ("layers =", "panel = [2]\nlayers =", r"panel = \[2\]: a row has no such word"),
         ("layers =", 'panel = ["gcn"]\nlayers =', "a row has no such word"),
         ('base = "gcn-csbm"', 'base = "sage-nci1"', "gcn/2: layers are measured on one graph"),

@@ -43,7 +43,9 @@ def numeric(names: Sequence[str]) -> Axis | None:
     return Axis(labels.pop(), tuple(float(match[2]) for match in matches))
 
 
-def draw(table: Table, results: Sequence[CellResult], last_layers: Mapping[str, float], path: Path) -> None:
+def draw(
+    table: Table, results: Sequence[CellResult], last_layers: Mapping[str, Mapping[str, float]], path: Path
+) -> None:
     """Draws a table whose columns are `numeric`, as SVG.
 
     Rows that are numeric too give a map of mean test scores. Others are lines, in the panels that `Table.panel` asks
@@ -53,7 +55,7 @@ def draw(table: Table, results: Sequence[CellResult], last_layers: Mapping[str, 
     Args:
         table: The table.
         results: A result for each of its cells.
-        last_layers: By the cell's name: the mean over runs of what was measured of the last hidden layer.
+        last_layers: By the measure and the cell's name: the mean over runs of the last hidden layer's.
         path: The file.
 
     Raises:
@@ -88,25 +90,28 @@ def _draw_map(figure: "Figure", table: Table, results: Sequence[CellResult]) -> 
 
 
 def _draw_panels(
-    figure: "Figure", table: Table, results: Sequence[CellResult], last_layers: Mapping[str, float]
+    figure: "Figure", table: Table, results: Sequence[CellResult], last_layers: Mapping[str, Mapping[str, float]]
 ) -> None:
     panels = _panels(table)
     lines = list(dict.fromkeys(line for members in panels.values() for line in members))
-    across, kinds = min(len(panels), MOST_ACROSS), 2 if table.layers else 1
+    across, kinds = min(len(panels), MOST_ACROSS), 1 + len(table.layers)
     down = kinds * math.ceil(len(panels) / across)
     figure.set_size_inches(WIDTH * across, HEIGHT * down)
     by_name = {result.cell.name: result for result in results}
     handles = {}
     for i, (title, members) in enumerate(panels.items()):
         top = kinds * (i // across) * across + i % across + 1
-        scores = figure.add_subplot(down, across, top, title=title, ylabel=_score_label(results))
-        measures = figure.add_subplot(down, across, top + across, yscale="log") if table.layers else None
+        shown = [by_name[f"{row}/{column}"] for row in members.values() for column in table.columns]
+        scores = figure.add_subplot(down, across, top, title=title, ylabel=_score_label(shown))
+        measures = {
+            measure: figure.add_subplot(down, across, top + k * across, yscale="log", ylabel=f"{measure}, last layer")
+            for k, measure in enumerate(table.layers, start=1)
+        }
         for line, row in members.items():
             names, color = [f"{row}/{column}" for column in table.columns], f"C{lines.index(line)}"
             handles[line] = _draw_scores(scores, table, [by_name[name] for name in names], color)
-            if measures:
-                _draw_line(measures, table, [last_layers.get(name, math.nan) for name in names], color)
-                measures.set_ylabel(f"{table.layers}, last layer")
+            for measure, axes in measures.items():
+                _draw_line(axes, table, [last_layers[measure].get(name, math.nan) for name in names], color)
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
 
 

@@ -151,7 +151,7 @@ def table_page(table: Table, results: list[CellResult], layers: Iterable[LayerRo
         f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
         HOW_TO_READ,
         HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
-        _grids(table, results, layers) if numeric(table.columns) else _cell_list(table, results),
+        _grids(table, results, layers) if numeric(table.columns) else _cell_list(table, results, layers),
         "## Remarks\n\n" + "\n".join(lines) if lines else "",
         "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
     ]
@@ -173,7 +173,7 @@ def _places(table: Table, cells: list[Cell]) -> str:
 
 
 def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) -> str:
-    """The plot, then grids: test and validation scores, differences, published values, measures of the last layers."""
+    """The plot, then grids: scores, differences, published values, measures of the last layers, times."""
     metric = results[0].cell.recipe.protocol.metric
     runs = sorted({len(result.rows) for result in results if result.rows})
     parts = [
@@ -189,9 +189,12 @@ def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) 
     if any(result.cell.recipe.published for result in results):
         values = {result.cell.name: published(metric, result.cell.recipe.published) for result in results}
         parts += ["## Published", _grid(table, values)]
-    if table.layers is not None:
-        means = {name: f"{mean:.3g}" for name, mean in _last_layers(layers).items()}
-        parts += [f"## Mean {table.layers} of the last hidden layer", _grid(table, means)]
+    for measure, means in last_layers(table, layers).items():
+        texts = {name: f"{mean:.3g}" for name, mean in means.items()}
+        parts += [f"## Mean {measure} of the last hidden layer", _grid(table, texts)]
+    if table.timed:
+        times = {result.cell.name: _seconds_per_epoch(result) for result in results if result.rows}
+        parts += ["## Seconds per epoch", _grid(table, times)]
     return "\n\n".join(parts)
 
 
@@ -207,15 +210,21 @@ def _graded(result: CellResult) -> str:
     return f"{spread(result.cell.recipe.protocol.metric, result.mean, result.std)} {letter}".rstrip()
 
 
-def _last_layers(layers: Iterable[LayerRow]) -> dict[str, float]:
-    """By the cell's name: the mean over runs of what was measured of the last hidden layer."""
-    values: dict[str, list[float]] = {}
+def _seconds_per_epoch(result: CellResult) -> str:
+    return f"{statistics.fmean(row.seconds / row.epochs for row in result.rows):.2g}"
+
+
+def last_layers(table: Table, layers: Iterable[LayerRow]) -> dict[str, dict[str, float]]:
+    """By the measure and the cell's name: the mean over runs of what was measured of the last hidden layer."""
+    values: dict[str, dict[str, list[float]]] = {measure: {} for measure in table.layers}
     for row in layers:
-        values.setdefault(row.cell, []).append(row.numbers[-1])
-    return {name: statistics.fmean(found) for name, found in values.items()}
+        values[row.measure].setdefault(row.cell, []).append(row.numbers[-1])
+    return {
+        measure: {name: statistics.fmean(found) for name, found in cells.items()} for measure, cells in values.items()
+    }
 
 
-def _cell_list(table: Table, results: list[CellResult]) -> str:
+def _cell_list(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) -> str:
     """A line for each cell."""
     header = ["row", "column", "validation", "measured (n)", "published", "verdict", "recipe"]
     rows = [
@@ -234,6 +243,11 @@ def _cell_list(table: Table, results: list[CellResult]) -> str:
         header.insert(4, f"against {table.baseline} (n)")
         for row, result in zip(rows, results, strict=True):
             row.insert(4, difference(result.cell.recipe.protocol.metric, result.difference))
+    for measure, means in last_layers(table, layers).items():
+        header.insert(-1, f"{measure}, last layer")
+        for row, result in zip(rows, results, strict=True):
+            name = result.cell.name
+            row.insert(-1, f"{means[name]:.3g}" if name in means else "–")
     return markdown_table(header, rows)
 
 
@@ -320,5 +334,5 @@ def write_plots(results: Path, docs: Path) -> list[Path]:
         if numeric(table.columns):
             written.append(docs / "results" / f"{name}.svg")
             rows = read_results(results / f"{name}.csv")
-            draw(table, summaries(table, rows), _last_layers(read_layers(results, table)), written[-1])
+            draw(table, summaries(table, rows), last_layers(table, read_layers(results, table)), written[-1])
     return written

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import difflib
+import fnmatch
 import io
 import math
 import multiprocessing
@@ -11,6 +12,7 @@ import os
 import statistics
 import threading
 import typing
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -82,17 +84,19 @@ class Table:
         title: What it shows.
         cells: Row by row.
         baseline: The row that the others are compared with, seed by seed. Default: none.
-        layers: One of `MEASURES`, of every hidden layer of each run's model. Default: none is measured.
+        layers: Of `MEASURES`, taken of every hidden layer of each run's model. Default: none.
         panel: Which words of a row's name, counted from 1, name the part of the plot in which it is a line, named by
             the other words. Default: all rows are in one.
+        timed: Whether its page tells how long an epoch takes.
     """
 
     name: str
     title: str
     cells: tuple[Cell, ...]
     baseline: str | None = None
-    layers: str | None = None
+    layers: tuple[str, ...] = ()
     panel: tuple[int, ...] = ()
+    timed: bool = False
 
     @property
     def rows(self) -> list[str]:
@@ -182,7 +186,7 @@ class _Training:
     recipe: Recipe
     seed: int
     cells: tuple[Cell, ...]
-    measure: str | None
+    measures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ class _Outcome:
 
     cell: Cell
     row: Row | None = None
-    layers: LayerRow | None = None
+    layers: tuple[LayerRow, ...] = ()
     error: ZooError | None = None
 
 
@@ -249,9 +253,10 @@ def find_table(name: str) -> Table:
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. `published` takes the place of the whole of the base recipe's; where
-    the last override that names it is `{}`, there is none. `not_run`, for all or some cells, says why they have no
-    runs. `Table` explains `baseline`, `layers` and `panel`, which it may have.
+    `[cell."ROW/COLUMN"]`, the later ones winning. Their names can be shell patterns: `[row."Cora *"]`. `published`
+    takes the place of the whole of the base recipe's; where the last override that names it is `{}`, there is none.
+    `not_run`, for all or some cells, says why they have no runs. `Table` explains `baseline`, `layers`, `panel` and
+    `timed`, which it may have; one measure can stand in `layers` without a list.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -270,8 +275,8 @@ def find_table(name: str) -> Table:
 
 
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
-    known = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str, "not_run": str}
-    known |= {"layers": str, "panel": list}
+    known: dict[str, Any] = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str, "not_run": str}
+    known |= {"layers": (str, list), "panel": list, "timed": bool}
     known |= {"row": dict, "column": dict, "cell": dict}
     for key, value in settings.items():
         if key not in known or not isinstance(value, known[key]):
@@ -281,19 +286,26 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     rows, columns, baseline = settings["rows"], settings["columns"], settings.get("baseline")
     if baseline is not None and baseline not in rows:
         raise RecipeError(f"{path}: baseline {baseline!r} is none of the rows {', '.join(rows)}")
-    if settings.get("layers", MEASURES[0]) not in MEASURES:
-        raise RecipeError(f"{path}: layers = {settings['layers']!r}: choose from {', '.join(MEASURES)}")
+    layers = settings.get("layers", [])
+    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    if unknown := [measure for measure in layers if measure not in MEASURES]:
+        raise RecipeError(f"{path}: layers = {unknown[0]!r}: choose from {', '.join(MEASURES)}")
     if not all(word in range(1, 1 + len(row.split())) for word in settings.get("panel", []) for row in rows):
         raise RecipeError(f"{path}: panel = {settings['panel']}: a row has no such word; count them from 1")
     places = {"row": rows, "column": columns, "cell": [f"{row}/{column}" for row in rows for column in columns]}
     for kind, names in places.items():
-        if unknown := settings.get(kind, {}).keys() - set(names):
-            raise RecipeError(f"{path}: overrides for {kind} {', '.join(sorted(unknown))}, which the table lacks")
+        if unknown := [key for key in settings.get(kind, {}) if not fnmatch.filter(names, key)]:
+            raise RecipeError(f"{path}: overrides for {kind} {', '.join(unknown)}, which the table lacks")
 
     def make_cell(row: str, column: str) -> Cell:
         places = (("row", row), ("column", column), ("cell", f"{row}/{column}"))
-        levels = [settings.get(kind, {}).get(place, {}) for kind, place in places]
-        overrides = recipes.merge(*levels)
+        levels = [
+            override
+            for kind, place in places
+            for pattern, override in settings.get(kind, {}).items()
+            if fnmatch.fnmatchcase(place, pattern)
+        ]
+        overrides = recipes.merge({}, *levels)
         base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
         not_run = overrides.pop("not_run", settings.get("not_run", Cell.not_run))
         settings_of_base = recipes.find_settings(base)
@@ -306,10 +318,10 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
 
     cells = tuple(make_cell(row, column) for row in rows for column in columns)
     for cell in cells:
-        if "layers" in settings and info(cell.recipe.data.name).task.startswith("graph-"):
+        if layers and info(cell.recipe.data.name).task.startswith("graph-"):
             raise RecipeError(f"{path}: {cell.name}: layers are measured on one graph, which its data is not")
-    options = {key: settings[key] for key in ("baseline", "layers") if key in settings}
-    return Table(path.stem, settings["title"], cells, **options, panel=tuple(settings.get("panel", ())))
+    panel, timed = tuple(settings.get("panel", ())), settings.get("timed", False)
+    return Table(path.stem, settings["title"], cells, baseline, layers, panel, timed)
 
 
 def list_results(folder: Path) -> list[str]:
@@ -333,8 +345,7 @@ def read_layers(results: Path, table: Table) -> list[LayerRow]:
     Raises:
         ZooError: The file is broken.
     """
-    rows = _read(_layers_path(results, table), LayerRow)
-    return [row for row in _in_order(rows, table) if row.measure == table.layers]
+    return _in_order(_read(_layers_path(results, table), LayerRow), table)
 
 
 def _layers_path(results: Path, table: Table) -> Path:
@@ -416,13 +427,14 @@ def reproduce(
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)
     done = {(row.cell, row.digest, row.seed) for row in rows}
-    measured = {(row.cell, row.digest, row.seed) for row in read_layers(Path(results), table)}
+    measured = Counter((row.cell, row.digest, row.seed) for row in read_layers(Path(results), table))
+    complete = {run for run in done if measured[run] == len(table.layers)}
     wanted = [
         (cell, seed)
         for cell in chosen
         for seed in range(seeds or cell.recipe.protocol.seeds)
         if (cell.name, cell.recipe.digest(), seed)
-        not in (done if table.layers is None or cell.from_log else done & measured)
+        not in (done if cell.from_log else complete)
     ]
     pending = _trainings(table, wanted)
     absent: dict[str, str] = {}
@@ -430,7 +442,7 @@ def reproduce(
     bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
     with bar:
         for training, outcomes in _run_all(pending, Path(runs), jobs):
-            if layers := [outcome.layers for outcome in outcomes if outcome.layers]:
+            if layers := [row for outcome in outcomes for row in outcome.layers]:
                 _add(_layers_path(Path(results), table), LayerRow, layers, table)
             if new := [outcome.row for outcome in outcomes if outcome.row]:
                 rows = _add(path, Row, new, table)
@@ -449,9 +461,14 @@ def reproduce(
 
 
 def _in_order(rows: list[AnyRow], table: Table) -> list[AnyRow]:
-    """Sorted by cell and seed; runs of a recipe that has changed since are dropped."""
+    """Sorted by cell, seed and measure; those of a recipe or of measures that have changed since are dropped."""
     order = {(cell.name, cell.recipe.digest()): i for i, cell in enumerate(table.cells)}
-    current = {(order[row.cell, row.digest], row.seed): row for row in rows if (row.cell, row.digest) in order}
+    measures = {measure: i for i, measure in enumerate(table.layers)}
+    current = {}
+    for row in rows:
+        measure = measures.get(row.measure) if isinstance(row, LayerRow) else 0
+        if (row.cell, row.digest) in order and measure is not None:
+            current[order[row.cell, row.digest], row.seed, measure] = row
     return [current[place] for place in sorted(current)]
 
 
@@ -517,13 +534,13 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
     return [_outcome(cell, training, run, folder) for cell in training.cells]
 
 
-def _measure_layers(run: "Run", training: _Training) -> str:
+def _measure_layers(run: "Run", training: _Training, measure: str) -> str:
     """The values of a `LayerRow`, computed with one thread as in training."""
     from zoo import analysis, datasets
     from zoo.training.loop import seeded
 
     data = training.recipe.data
-    metric = getattr(analysis, str(training.measure).replace("-", "_"))
+    metric = getattr(analysis, measure.replace("-", "_"))
     with seeded(training.seed):
         graph = datasets.load(data.name, split=data.split, seed=training.seed, align=data.align)
         return " ".join(f"{value:.6g}" for value in analysis.per_layer(run.model, graph, metric))
@@ -533,18 +550,23 @@ def _outcome(cell: Cell, training: _Training, run: "Run", folder: Path) -> _Outc
     row = None
     try:
         row = _row(cell, training.seed, run, folder)
-        layers = None if cell.from_log else _layer_row(row, training, run)
+        layers = () if cell.from_log else _layer_rows(row, training, run)
     except ZooError as error:  # a run whose layers cannot be measured is a run all the same
         return _Outcome(cell, row, error=error)
     return _Outcome(cell, row, layers)
 
 
-def _layer_row(row: Row, training: _Training, run: "Run") -> LayerRow | None:
-    if training.measure is None:
-        return None
-    values = _measure_layers(run, training)
-    return LayerRow(
-        cell=row.cell, recipe=row.recipe, digest=row.digest, seed=row.seed, measure=training.measure, values=values
+def _layer_rows(row: Row, training: _Training, run: "Run") -> tuple[LayerRow, ...]:
+    return tuple(
+        LayerRow(
+            cell=row.cell,
+            recipe=row.recipe,
+            digest=row.digest,
+            seed=row.seed,
+            measure=measure,
+            values=_measure_layers(run, training, measure),
+        )
+        for measure in training.measures
     )
 
 

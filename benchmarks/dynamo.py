@@ -1,0 +1,89 @@
+"""What the tables of DYNAMO-GAT tell beside scores, read from finished runs.
+
+    python benchmarks/dynamo.py table1 [--results results] [--runs runs]
+    python benchmarks/dynamo.py table5 [--results results] [--runs runs]
+
+`table1`: for every model and split of dynamo-fig2 the number of layers with the best mean validation accuracy, the
+test accuracy there, the operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per
+GFLOP. A model with pruned edges is cheaper, so its own runs are counted, and their mean is told.
+
+`table5`: for every cell of dynamo-table3 the share of edges that the last layer has lost, and how alike the two ends of
+the others and of the lost ones are, by `DynamoGAT.pruned_edges`; means over the runs.
+
+Models are taken from the folders of the runs: `zoo reproduce dynamo-fig2` and `zoo reproduce dynamo-table3` come first.
+"""
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from zoo import datasets, weights
+from zoo._dgl import dgl
+from zoo.analysis import count_operations
+from zoo.model import ZooModel
+from zoo.models.dynamo_gat import DynamoGAT
+from zoo.report import markdown_table, spread, summaries
+from zoo.reproduction import CellResult, Table, find_table, read_results, run_folder
+
+
+def finished(table: Table, results: Path) -> list[CellResult]:
+    """The cells of a table that have runs, in its order."""
+    return [result for result in summaries(table, read_results(results / f"{table.name}.csv")) if result.rows]
+
+
+def trained(table: Table, result: CellResult, runs: Path) -> Iterator[tuple[ZooModel, "dgl.DGLGraph"]]:
+    """The models of a cell's runs, each with the graph that it was trained on."""
+    data = result.cell.recipe.data
+    for row in result.rows:
+        model = weights.load_folder(run_folder(runs, table.trained_for(result.cell), row.seed))
+        yield model, datasets.load(data.name, split=data.split, seed=row.seed)
+
+
+def validation(result: CellResult) -> float:
+    """The mean validation score of a cell's runs."""
+    return statistics.fmean(row.val for row in result.rows)
+
+
+@click.group()
+def main() -> None:
+    """Tables 1 and 5 of DYNAMO-GAT."""
+
+
+@main.command()
+@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
+@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
+def table1(results: Path, runs: Path) -> None:
+    """Prints the best depth of every model, and what it costs there."""
+    table = find_table("dynamo-fig2")
+    found, lines = finished(table, results), []
+    for name in table.rows:
+        if depths := [result for result in found if result.cell.row == name]:
+            best = max(depths, key=validation)
+            gflops = statistics.fmean(count_operations(*pair) for pair in trained(table, best, runs)) / 1e9
+            assert best.mean is not None
+            scores = [f"{validation(best):.2f}", spread("accuracy", best.mean, best.std, len(best.rows))]
+            lines.append([name, best.cell.column, *scores, f"{gflops:.4f}", f"{best.mean / gflops:.2f}"])
+    click.echo(markdown_table(["", "layers", "validation", "test accuracy (n)", "GFLOPs", "accuracy per GFLOP"], lines))
+
+
+@main.command()
+@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
+@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
+def table5(results: Path, runs: Path) -> None:
+    """Prints how many edges every variant has pruned, and which."""
+    table = find_table("dynamo-table3")
+    lines = []
+    for result in finished(table, results):
+        pruned = []
+        for model, graph in trained(table, result, runs):
+            assert isinstance(model, DynamoGAT)
+            pruned.append(model.pruned_edges(model.prepare(graph)))
+        share, kept, gone = (statistics.fmean(values) for values in zip(*pruned, strict=True))
+        lines.append([result.cell.name, f"{100 * share:.1f} %", f"{kept:.3f}", f"{gone:.3f}", str(len(pruned))])
+    click.echo(markdown_table(["", "pruned edges", "similarity, kept", "similarity, pruned", "runs"], lines))
+
+
+if __name__ == "__main__":
+    main()
