@@ -40,6 +40,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"message_update": False},
     {"share_layers": False},
     {"share_layers": False, "form": "paper"},
+    {"num_pseudo_nodes": WIDTH - 1},  # weights multiplied out: no more of them than numbers in a state
+    {"num_pseudo_nodes": PIECES * WIDTH + 1, "form": "paper"},  # weights left as products
 ]
 
 
@@ -122,11 +124,13 @@ def test_nodes_of_a_batch_get_what_they_get_in_their_own_graph(options: dict[str
     assert_close(model(batch, x), alone)
 
 
-@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize("options", [*OPTIONS[:2], *OPTIONS[-2:]], ids=str)
 @pytest.mark.parametrize("sizes", [[40], [40, 3]], ids=str)
-def test_rows_of_weights_are_scaled_down_where_their_sum_is_too_large(form: str, sizes: list[int]) -> None:
+def test_rows_of_weights_are_scaled_down_where_their_sum_is_too_large(
+    options: dict[str, Any], sizes: list[int]
+) -> None:
     graphs = [random_graph(size) for size in sizes]
-    model, x = randomised(make(form=form), 1.0), features(dgl.batch(graphs))
+    model, x = randomised(make(**options), 1.0), features(dgl.batch(graphs))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "proximity.weight" in name:
@@ -261,6 +265,27 @@ def test_dropout_scales_what_it_keeps_and_has_its_gradient() -> None:
     assert 0.15 < float(kept.mean()) < 0.35
     expected = 4 * kept * nn.functional.leaky_relu(nn.functional.linear(x, layer.linear.weight, layer.linear.bias))
     assert_same_with_gradients(output, expected, [x, *layer.parameters()])
+
+
+@pytest.mark.parametrize("options", [*OPTIONS[:2], *OPTIONS[-2:]], ids=str)
+def test_gradients_in_training_are_the_slope_of_the_loss(options: dict[str, Any]) -> None:
+    batch = dgl.batch([random_graph(size) for size in SIZES])
+    model, x = randomised(make(**options, readout="pseudo-nodes"), 0.3).train(), features(batch)
+    inputs = [x, *model.parameters()]
+    direction = [torch.randn_like(value) for value in inputs]
+
+    def loss(step: float) -> Tensor:
+        with torch.no_grad():
+            for value, change in zip(inputs, direction, strict=True):
+                value.add_(step * change)
+        torch.manual_seed(1)  # dropout
+        return model(batch, x).square().sum()
+
+    gradients = torch.autograd.grad(loss(0), inputs)
+    slope = sum((own * change).sum() for own, change in zip(gradients, direction, strict=True))
+    step = 1e-7
+    measured = (loss(step).detach() - loss(-2 * step).detach()) / (2 * step)
+    torch.testing.assert_close(measured, slope, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -40,10 +40,11 @@ edges, which no data set of the zoo has. On a directed graph the code's local me
 everywhere in the zoo, they run along them. Paper and code leave open how attention replaces ψ in the ablation, and what
 stays of a step without one of its parts: `N2` says what is done here. The NLs inside ψ have no dropout.
 
-Nothing of size n × n_p is made. No softmax stands between the weights and what they multiply: (R Qᵀ) M = R (Qᵀ M). Nor
-are messages wider than Q sent along edges: R Qᵀ (Â M) = R (Âᵀ Q)ᵀ M, and a linear layer goes before Â. The sum of a row
-of weights, too, is a product: of the row's state and the sum of the columns'. On a large graph the backward pass
-computes each step anew instead of keeping it.
+Nothing of size n × n_p is made where the factors of the weights hold less, n × q (in the printed form n × kq): no
+softmax stands between the weights and what they multiply, so (R Qᵀ) M = R (Qᵀ M). With n_p ≤ q, as for whole graphs,
+the weights themselves are the smaller. Nor do messages go along edges in their full width: R Qᵀ (Â M) = R (Âᵀ Q)ᵀ M,
+and a linear layer goes before Â. The sum of a row of weights, too, is a product: of the row's state and the sum of the
+columns'. On a large graph the backward pass computes each step anew instead of keeping it.
 """
 
 from abc import ABC, abstractmethod
