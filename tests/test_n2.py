@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import zoo
 from zoo import models, weights
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
@@ -299,13 +300,20 @@ def test_dropout_acts_in_training_only(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
 def test_saved_and_loaded_a_model_of_graphs_is_the_same(options: dict[str, Any], tmp_path: Path) -> None:
-    batch = dgl.batch([random_graph(size) for size in SIZES])
+    graphs = [random_graph(size) for size in SIZES]
+    batch = dgl.batch(graphs)
     model = randomised(make(**options, readout="pseudo-nodes", share_layers=False)).float()
     x = torch.randn(sum(SIZES), IN_FEATS)
     weights.write(model, tmp_path)
     loaded = weights.load_folder(tmp_path)
     assert loaded.readout == "pseudo-nodes"
     assert torch.equal(loaded(batch, x), model(batch, x))
+    for graph, rows in zip(graphs, x.split(SIZES), strict=True):
+        graph.ndata["feat"] = rows
+    expected = model(batch, x).softmax(1)
+    for block_size in (1, 10**6):  # each alone, all together
+        predicted = zoo.predict(tmp_path, graphs, block_size=block_size).probabilities
+        torch.testing.assert_close(predicted, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +328,22 @@ def test_saved_and_loaded_a_model_of_graphs_is_the_same(options: dict[str, Any],
 def test_graphs_that_cannot_be_used_are_refused(graph: Any, feat: Tensor, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         make(readout="pseudo-nodes")(graph, feat)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (torch.zeros(0, IN_FEATS), "the graph has no nodes"),
+        (torch.zeros(2, IN_FEATS + 1), r"the graphs have features of different widths: \[5, 6\]"),
+    ],
+    ids=["empty", "width"],
+)
+def test_lists_of_graphs_that_cannot_be_used_are_refused(odd: Tensor, message: str) -> None:
+    graphs = [dgl.graph(([], []), num_nodes=len(feat)) for feat in (torch.zeros(3, IN_FEATS), odd)]
+    for graph, feat in zip(graphs, (torch.zeros(3, IN_FEATS), odd), strict=True):
+        graph.ndata["feat"] = feat
+    with pytest.raises(GraphError, match=message):
+        zoo.predict(make(readout="pseudo-nodes"), graphs)
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,10 @@ Where the authors' code differs from the paper:
 | `scale` | True: ψ is divided by k times its width, G by n; see below | False |
 | `layer_norm` | True: behind each of the five sums, and the readout; False for regression | False |
 
-With `scale`, a row of weights whose sum is beyond ±10⁴ is scaled down to that, without gradient (the sum's size, not
-the sum of sizes). As printed, without `scale` and `layer_norm`, the values grow with n and n_p at every step and soon
-leave float32. What the code never uses is not here (an edge-wise layer and a time embedding), nor are attributes of
-edges, which no data set of the zoo has. On a directed graph the code's local messages run against the edges; here, as
+With `scale`, a row of weights whose sum is beyond ±10⁴ is scaled down to that, without gradient (|Σ|, as the code has
+it, not Σ|·|). As printed, without `scale` and `layer_norm`, the values grow with n and n_p at every step and soon leave
+float32. What the code never uses is not here (an edge-wise layer and a time embedding), nor are attributes of edges,
+which no data set of the zoo has. On a directed graph the code's local messages run against the edges; here, as
 everywhere in the zoo, they run along them. Paper and code leave open how attention replaces ψ in the ablation, and what
 stays of a step without one of its parts: `N2` says what is done here. The NLs inside ψ have no dropout.
 
