@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import zoo
 from zoo import models, weights
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
@@ -40,6 +41,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"message_update": False},
     {"share_layers": False},
     {"share_layers": False, "form": "paper"},
+    {"num_pseudo_nodes": WIDTH - 1},  # weights multiplied out: no more of them than numbers in a state
+    {"num_pseudo_nodes": PIECES * WIDTH + 1, "form": "paper"},  # weights left as products
 ]
 
 
@@ -122,11 +125,13 @@ def test_nodes_of_a_batch_get_what_they_get_in_their_own_graph(options: dict[str
     assert_close(model(batch, x), alone)
 
 
-@pytest.mark.parametrize("form", ["code", "paper"])
+@pytest.mark.parametrize("options", [*OPTIONS[:2], *OPTIONS[-2:]], ids=str)
 @pytest.mark.parametrize("sizes", [[40], [40, 3]], ids=str)
-def test_rows_of_weights_are_scaled_down_where_their_sum_is_too_large(form: str, sizes: list[int]) -> None:
+def test_rows_of_weights_are_scaled_down_where_their_sum_is_too_large(
+    options: dict[str, Any], sizes: list[int]
+) -> None:
     graphs = [random_graph(size) for size in sizes]
-    model, x = randomised(make(form=form), 1.0), features(dgl.batch(graphs))
+    model, x = randomised(make(**options), 1.0), features(dgl.batch(graphs))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "proximity.weight" in name:
@@ -263,6 +268,27 @@ def test_dropout_scales_what_it_keeps_and_has_its_gradient() -> None:
     assert_same_with_gradients(output, expected, [x, *layer.parameters()])
 
 
+@pytest.mark.parametrize("options", [*OPTIONS[:2], *OPTIONS[-2:]], ids=str)
+def test_gradients_in_training_are_the_slope_of_the_loss(options: dict[str, Any]) -> None:
+    batch = dgl.batch([random_graph(size) for size in SIZES])
+    model, x = randomised(make(**options, readout="pseudo-nodes"), 0.3).train(), features(batch)
+    inputs = [x, *model.parameters()]
+    direction = [torch.randn_like(value) for value in inputs]
+
+    def loss(step: float) -> Tensor:
+        with torch.no_grad():
+            for value, change in zip(inputs, direction, strict=True):
+                value.add_(step * change)
+        torch.manual_seed(1)  # dropout
+        return model(batch, x).square().sum()
+
+    gradients = torch.autograd.grad(loss(0), inputs)
+    slope = sum((own * change).sum() for own, change in zip(gradients, direction, strict=True))
+    step = 1e-7
+    measured = (loss(step).detach() - loss(-2 * step).detach()) / (2 * step)
+    torch.testing.assert_close(measured, slope, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_dropout_acts_in_training_only(options: dict[str, Any]) -> None:
     graph = random_graph(20)
@@ -274,13 +300,20 @@ def test_dropout_acts_in_training_only(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
 def test_saved_and_loaded_a_model_of_graphs_is_the_same(options: dict[str, Any], tmp_path: Path) -> None:
-    batch = dgl.batch([random_graph(size) for size in SIZES])
+    graphs = [random_graph(size) for size in SIZES]
+    batch = dgl.batch(graphs)
     model = randomised(make(**options, readout="pseudo-nodes", share_layers=False)).float()
     x = torch.randn(sum(SIZES), IN_FEATS)
     weights.write(model, tmp_path)
     loaded = weights.load_folder(tmp_path)
     assert loaded.readout == "pseudo-nodes"
     assert torch.equal(loaded(batch, x), model(batch, x))
+    for graph, rows in zip(graphs, x.split(SIZES), strict=True):
+        graph.ndata["feat"] = rows
+    expected = model(batch, x).softmax(1)
+    for block_size in (1, 10**6):  # each alone, all together
+        predicted = zoo.predict(tmp_path, graphs, block_size=block_size).probabilities
+        torch.testing.assert_close(predicted, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -295,6 +328,22 @@ def test_saved_and_loaded_a_model_of_graphs_is_the_same(options: dict[str, Any],
 def test_graphs_that_cannot_be_used_are_refused(graph: Any, feat: Tensor, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         make(readout="pseudo-nodes")(graph, feat)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (torch.zeros(0, IN_FEATS), "the graph has no nodes"),
+        (torch.zeros(2, IN_FEATS + 1), r"the graphs have features of different widths: \[5, 6\]"),
+    ],
+    ids=["empty", "width"],
+)
+def test_lists_of_graphs_that_cannot_be_used_are_refused(odd: Tensor, message: str) -> None:
+    graphs = [dgl.graph(([], []), num_nodes=len(feat)) for feat in (torch.zeros(3, IN_FEATS), odd)]
+    for graph, feat in zip(graphs, (torch.zeros(3, IN_FEATS), odd), strict=True):
+        graph.ndata["feat"] = feat
+    with pytest.raises(GraphError, match=message):
+        zoo.predict(make(readout="pseudo-nodes"), graphs)
 
 
 @pytest.mark.parametrize(

@@ -33,17 +33,18 @@ Where the authors' code differs from the paper:
 | `scale` | True: ψ is divided by k times its width, G by n; see below | False |
 | `layer_norm` | True: behind each of the five sums, and the readout; False for regression | False |
 
-With `scale`, a row of weights whose sum is beyond ±10⁴ is scaled down to that, without gradient (the sum's size, not
-the sum of sizes). As printed, without `scale` and `layer_norm`, the values grow with n and n_p at every step and soon
-leave float32. What the code never uses is not here (an edge-wise layer and a time embedding), nor are attributes of
-edges, which no data set of the zoo has. On a directed graph the code's local messages run against the edges; here, as
+With `scale`, a row of weights whose sum is beyond ±10⁴ is scaled down to that, without gradient (|Σ|, as the code has
+it, not Σ|·|). As printed, without `scale` and `layer_norm`, the values grow with n and n_p at every step and soon leave
+float32. What the code never uses is not here (an edge-wise layer and a time embedding), nor are attributes of edges,
+which no data set of the zoo has. On a directed graph the code's local messages run against the edges; here, as
 everywhere in the zoo, they run along them. Paper and code leave open how attention replaces ψ in the ablation, and what
 stays of a step without one of its parts: `N2` says what is done here. The NLs inside ψ have no dropout.
 
-Nothing of size n × n_p is made. No softmax stands between the weights and what they multiply: (R Qᵀ) M = R (Qᵀ M). Nor
-are messages wider than Q sent along edges: R Qᵀ (Â M) = R (Âᵀ Q)ᵀ M, and a linear layer goes before Â. The sum of a row
-of weights, too, is a product: of the row's state and the sum of the columns'. On a large graph the backward pass
-computes each step anew instead of keeping it.
+Nothing of size n × n_p is made where the factors of the weights hold less, n × q (in the printed form n × kq): no
+softmax stands between the weights and what they multiply, so (R Qᵀ) M = R (Qᵀ M). With n_p ≤ q, as for whole graphs,
+the weights themselves are the smaller. Nor do messages go along edges in their full width: R Qᵀ (Â M) = R (Âᵀ Q)ᵀ M,
+and a linear layer goes before Â. The sum of a row of weights, too, is a product: of the row's state and the sum of the
+columns'. On a large graph the backward pass computes each step anew instead of keeping it.
 """
 
 from abc import ABC, abstractmethod
@@ -200,14 +201,15 @@ class NonLinear(nn.Module):
 
     def forward(self, feat: Features) -> Tensor:
         """Of rows, (..., in_feats), to (..., out_feats)."""
-        return self._activate(self.linear(feat))
+        rows = feat.flatten(0, -2) if isinstance(feat, Tensor) else feat
+        return self._activate(self.linear(rows)).unflatten(0, feat.shape[:-1])
 
     def of(self, message: "Message | Propagated") -> Tensor:
         """Of messages, to (num_nodes, out_feats)."""
         bias = cast(Tensor, self.linear.bias)
         return self._activate(message.times(self.linear.weight) + bias)
 
-    def _activate(self, product: Tensor) -> Tensor:
+    def _activate(self, product: Tensor) -> Tensor:  # no view: in place, that would cost copies on the way back
         return _Activation.apply(product, self.dropout.p if self.training else 0.0)
 
 
@@ -215,7 +217,7 @@ class CodeProximity(nn.Module):
     """ψ as in the code: a node's pieces are all its state, those of a pseudo-node are given.
 
     Shapes:
-        states of nodes (num_nodes, width), of pseudo-nodes (num_graphs or 1, k or 1, num_pseudo_nodes, width); one
+        states of nodes (num_nodes, width), of pseudo-nodes (num_graphs or 1, num_pseudo_nodes, k or 1, width); one
         piece stands for k equal ones.
     """
 
@@ -230,20 +232,18 @@ class CodeProximity(nn.Module):
 
     def of_pseudo(self, states: Tensor) -> Tensor:
         """The factors of pseudo-nodes, (num_graphs or 1, num_pseudo_nodes, rank)."""
-        return (states * self._weights()).sum(1)
+        pieces = self._pieces(states).flatten(0, 1)
+        weights = (self.weight / self.divisor).expand(len(pieces), 1, -1)
+        return (weights @ pieces).view(*states.shape[:2], -1)
 
     def between(self, states: Tensor) -> Tensor:
         """ψ of each two pseudo-nodes of a graph, (num_graphs or 1, num_pseudo_nodes, num_pseudo_nodes)."""
-        pieces = states.expand(-1, len(self.weight), -1, -1)
-        return _joined(pieces * self._weights()) @ _joined(pieces).transpose(1, 2)
+        pieces = self._pieces(states)
+        weighted = pieces * (self.weight / self.divisor).unsqueeze(1)
+        return weighted.flatten(2) @ pieces.flatten(2).transpose(1, 2)
 
-    def _weights(self) -> Tensor:
-        return (self.weight / self.divisor).view(-1, 1, 1)
-
-
-def _joined(pieces: Tensor) -> Tensor:
-    """(num_graphs, k, num_pseudo_nodes, width) to (num_graphs, num_pseudo_nodes, k · width)."""
-    return pieces.transpose(1, 2).flatten(2)
+    def _pieces(self, states: Tensor) -> Tensor:
+        return states.expand(-1, -1, len(self.weight), -1)
 
 
 class PaperProximity(nn.Module):
@@ -261,12 +261,12 @@ class PaperProximity(nn.Module):
 
     def of_pseudo(self, states: Tensor) -> Tensor:
         """See `CodeProximity`."""
-        pieces = self.pieces(states.squeeze(1))
+        pieces = self.pieces(states.squeeze(2))
         return (pieces.unflatten(-1, (len(self.weight), -1)) * (self.weight / self.divisor).unsqueeze(1)).flatten(-2)
 
     def between(self, states: Tensor) -> Tensor:
         """See `CodeProximity`."""
-        return self.of_pseudo(states) @ self.of_nodes(states.squeeze(1)).transpose(1, 2)
+        return self.of_pseudo(states) @ self.of_nodes(states.squeeze(2)).transpose(1, 2)
 
 
 def make_proximity(design: Design, divisor: float) -> CodeProximity | PaperProximity:
@@ -282,10 +282,34 @@ def _clipped(rows: Tensor, sums: Tensor) -> Tensor:
 
 
 class Weights(NamedTuple):
-    """The weights of the pathways between every node v and every pseudo-node u of its graph: nodes_v · pseudo_u."""
+    """The weights of the pathways between every node v and every pseudo-node u of its graph: nodes_v · pseudo_u.
+
+    Without pseudo they are nodes_vu.
+    """
 
     nodes: Tensor  # (num_nodes, rank)
-    pseudo: Tensor  # (num_graphs or 1, num_pseudo_nodes, rank)
+    pseudo: Tensor | None = None  # (num_graphs or 1, num_pseudo_nodes, rank)
+
+    def multiplied(self, graph: Graph) -> "Weights":
+        """The same without pseudo, where it takes no more than their rank to hold them."""
+        if self.pseudo is None or self.pseudo.shape[1] > self.pseudo.shape[2]:
+            return self
+        return Weights(_times(graph, self.nodes, self.pseudo.transpose(1, 2)))
+
+    def of_each_node(self, graph: Graph) -> Tensor:
+        """Their sum, (num_nodes, 1)."""
+        if self.pseudo is None:
+            return self.nodes.sum(1, keepdim=True)
+        return _times(graph, self.nodes, self.pseudo.sum(1).unsqueeze(2))
+
+    def gather(self, message: "Message | Propagated") -> Tensor:
+        """Each pseudo-node's sum of messages, (num_graphs, num_pseudo_nodes, width)."""
+        moments = message.moments(self.nodes)
+        return moments if self.pseudo is None else self.pseudo @ moments
+
+    def spread(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Each node's sum of its graph's values, (num_graphs, num_pseudo_nodes, width), as `Message` takes a part."""
+        return self.nodes, values if self.pseudo is None else self.pseudo.transpose(1, 2) @ values
 
 
 class Pathways(nn.Module, ABC):
@@ -314,29 +338,26 @@ class ProximityPathways(Pathways):
 
     def diffuse(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`; with `scale` the sum is a mean."""
-        weights = self._weights(pseudo, states)
-        if not self.scale:
-            return weights
-        with torch.no_grad():
-            sums = weights.pseudo @ _moments(graph, weights.nodes, torch.ones_like(weights.nodes[:, :1]))
-        return weights._replace(pseudo=_clipped(weights.pseudo, sums) / _sizes(graph, states.device).view(-1, 1, 1))
+        nodes, factors = self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo)
+        if self.scale:
+            with torch.no_grad():
+                sums = factors @ _moments(graph, nodes, torch.ones_like(nodes[:, :1]))
+            factors = _clipped(factors, sums) / _sizes(graph, states.device).view(-1, 1, 1)
+        return Weights(nodes, factors).multiplied(graph)
 
     def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
-        weights = self._weights(pseudo, states)
+        weights = Weights(self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo)).multiplied(graph)
         if not self.scale:
             return weights
         with torch.no_grad():
-            sums = _times(graph, weights.nodes, weights.pseudo.sum(1).unsqueeze(2))
+            sums = weights.of_each_node(graph)
         return weights._replace(nodes=_clipped(weights.nodes, sums))
 
     def refine(self, pseudo: Tensor) -> Tensor:
         """See `Pathways`."""
         weights = self.proximity.between(pseudo)
         return _clipped(weights, weights.sum(2, keepdim=True)) if self.scale else weights
-
-    def _weights(self, pseudo: Tensor, states: Tensor) -> Weights:
-        return Weights(self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo))
 
 
 class AttentionPathways(Pathways):
@@ -353,11 +374,11 @@ class AttentionPathways(Pathways):
         largest = ops.readout(graph, scores.detach(), "max")
         exponentials = (scores - largest.index_select(0, owners)).exp()
         totals = torch.zeros_like(largest).index_add(0, owners, exponentials)
-        return _explicit(exponentials / totals.index_select(0, owners))
+        return Weights(exponentials / totals.index_select(0, owners))
 
     def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
-        return _explicit(self._scores(graph, pseudo, states).softmax(1))
+        return Weights(self._scores(graph, pseudo, states).softmax(1))
 
     def refine(self, pseudo: Tensor) -> Tensor:
         """See `Pathways`."""
@@ -365,11 +386,6 @@ class AttentionPathways(Pathways):
 
     def _scores(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Tensor:
         return _times(graph, self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo).transpose(1, 2))
-
-
-def _explicit(weights: Tensor) -> Weights:
-    """Weights that are no product, (num_nodes, num_pseudo_nodes)."""
-    return Weights(weights, torch.eye(weights.shape[1]).to(weights).unsqueeze(0))
 
 
 class UniformPathways(Pathways):
@@ -380,16 +396,16 @@ class UniformPathways(Pathways):
 
     def diffuse(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
-        equal = torch.ones_like(pseudo[:, 0, :, :1]) / _sizes(graph, states.device).view(-1, 1, 1)
+        equal = torch.ones_like(pseudo[:, :, 0, :1]) / _sizes(graph, states.device).view(-1, 1, 1)
         return Weights(torch.ones_like(states[:, :1]), equal)
 
     def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
-        return Weights(torch.ones_like(states[:, :1]), torch.full_like(pseudo[:, 0, :, :1], 1 / pseudo.shape[2]))
+        return Weights(torch.ones_like(states[:, :1]), torch.full_like(pseudo[:, :, 0, :1], 1 / pseudo.shape[1]))
 
     def refine(self, pseudo: Tensor) -> Tensor:
         """See `Pathways`."""
-        num_graphs, _, num_pseudo, _ = pseudo.shape
+        num_graphs, num_pseudo = pseudo.shape[:2]
         return pseudo.new_full((num_graphs, num_pseudo, num_pseudo), 1 / num_pseudo)
 
 
@@ -496,14 +512,14 @@ class GlobalPassing(nn.Module):
         uses = [self.pathways[i % len(self.pathways)] for i in range(3)]
         diffusion, refinement, collection = cast(list[Pathways], uses)
         weights = diffusion.diffuse(graph, pseudo, states)
-        gathered = weights.pseudo @ message.moments(weights.nodes)
+        gathered = weights.gather(message)
         if extra is not None:
             gathered = torch.cat([gathered, extra], dim=2)
         refined = refinement.refine(pseudo) @ gathered
-        displacement = self.displacement(refined).unflatten(2, (-1, pseudo.shape[3])).transpose(1, 2)
+        displacement = self.displacement(refined).unflatten(2, (-1, pseudo.shape[3]))
         pseudo, value = self.norm(pseudo + displacement), self.value(refined)
         weights = collection.collect(graph, pseudo, states)
-        return (weights.nodes, weights.pseudo.transpose(1, 2) @ value), pseudo, value
+        return weights.spread(value), pseudo, value
 
 
 class LocalPassing(nn.Module):
@@ -584,8 +600,8 @@ class PseudoNodeReadout(nn.Module):
         self.norm = design.norm(design.state_width)
 
     def forward(self, pseudo: Tensor) -> Tensor:
-        """(num_graphs, pieces, num_pseudo_nodes, width) to (num_graphs, width)."""
-        return self.norm(self.combine(pseudo.flatten(1, 2).transpose(1, 2)).squeeze(2))
+        """(num_graphs, num_pseudo_nodes, pieces, width) to (num_graphs, width)."""
+        return self.norm(self.combine(pseudo.permute(0, 3, 2, 1).flatten(2)).squeeze(2))
 
 
 class ClassNodes(nn.Module):
@@ -599,7 +615,7 @@ class ClassNodes(nn.Module):
 
     def forward(self, graph: Graph, states: Tensor) -> Tensor:
         """Of nodes or graphs, (rows, state_width), to (rows, num_classes)."""
-        (classes,) = self.proximity.of_pseudo(self.states[None, None])
+        (classes,) = self.proximity.of_pseudo(self.states[None, :, None])
         logits = self.proximity.of_nodes(states) @ classes.t()
         return _clipped(logits, logits.sum(1, keepdim=True)) if self.scale else logits
 
@@ -713,7 +729,7 @@ class N2(ZooModel):
     def _run(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[tuple[Tensor, Tensor]]:
         """The states of nodes and of pseudo-nodes after each step."""
         states, messages = self.embed(feat).split([self.design.state_width, self.design.hidden], dim=1)
-        pseudo, received = self.pseudo_states[None, None], None
+        pseudo, received = self.pseudo_states[None, :, None], None
         recompute = torch.is_grad_enabled() and self.num_steps * graph.num_nodes() >= RECOMPUTE_FROM
         for i in range(self.num_steps):
             values = (i, graph, states, messages, pseudo, received)
