@@ -1,6 +1,7 @@
 """The command line: what it prints, and how it fails."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -210,9 +211,11 @@ def test_bundle_refuses_what_tests_on_its_training_graphs(tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 def test_the_demo_ends_with_measured_beside_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["cna-gcn-digits", "gcn-csbm"])
+    monkeypatch.setattr("zoo.demo.CELLS", "blocks-of-100 Label-SBP/20")  # and 200
     result = run("demo")
     assert result.exit_code == 0, result.output
     assert "2 of 2 scores are the recorded ones to the last bit." in result.output
+    assert len(re.findall(r"blocks-of-100 Label-SBP/200? +\d\d\.\d\d ± \d+\.\d\d ", result.output)) == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
@@ -221,6 +224,7 @@ def test_the_demo_fails_where_a_checkpoint_is_broken(monkeypatch: pytest.MonkeyP
         raise IntegrityError("was changed")
 
     monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["gcn-csbm"])
+    monkeypatch.setattr("zoo.demo._reproduce", lambda: None)
     monkeypatch.setattr("zoo.demo.load", load)
     result = run("demo")
     assert result.exit_code == 1

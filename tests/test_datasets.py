@@ -1196,3 +1196,26 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DatasetNotFound, match=r"the cache .*below.* cannot be written .*Set ZOO_CACHE"):
         datasets.load("cora")
     assert sources._unreachable == before, "the host is not to blame"
+
+
+@pytest.mark.parametrize("name", ["csbm-200", "csbm-200-unit"])
+def test_larger_csbm_has_blocks_of_100_nodes_as_dense_as_one_of_100(name: str) -> None:
+    distances, inside, across = [], 0.0, 0.0
+    for seed in range(20):
+        graph = load_graph(name, seed=seed)
+        label, feat = graph.ndata["label"], graph.ndata["feat"]
+        assert torch.bincount(label).tolist() == [100, 100]
+        distances.append((feat[label == 1].mean(0) - feat[label == 0].mean(0)).norm() / 2)
+        src, dst = graph.edges()
+        same = label[src] == label[dst]
+        inside, across = inside + float(same.sum()) / 20, across + float((~same).sum()) / 20
+    assert float(torch.stack(distances).mean()) == pytest.approx(8**0.5 if name == "csbm-200" else 1, rel=0.03)
+    assert inside == pytest.approx(2 * 100 * 99 * 2 * math.log(100) / 100, rel=0.03)
+    assert across == pytest.approx(2 * 100 * 100 * math.log(100) / 100, rel=0.05)
+
+
+def test_larger_csbms_differ_in_their_means_only() -> None:
+    far, near = (load_graph(name, seed=3) for name in ("csbm-200", "csbm-200-unit"))
+    assert [ends.tolist() for ends in far.edges()] == [ends.tolist() for ends in near.edges()]
+    moved = far.ndata["feat"] - near.ndata["feat"]
+    assert torch.allclose(moved, (1 - 8**-0.5) * (2 * far.ndata["label"] - 1).unsqueeze(1).float(), atol=1e-5)
