@@ -143,9 +143,12 @@ def test_higher_degrees_start_as_the_same_function(
     assert torch.equal(higher(x, clusters), lower(x, clusters))
 
 
+@pytest.mark.parametrize("degrees", [(5, 4), (2, 3)])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_blocks_of_rows_give_what_one_pass_gives(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, clusters = random_module(version, (5, 4)), torch.randint(3, (23,))
+def test_blocks_of_rows_give_what_one_pass_gives(
+    version: str, degrees: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, clusters = random_module(version, degrees), torch.randint(3, (23,))
     x = torch.randn(23, 4, dtype=torch.float64, requires_grad=True)
     inputs, results = [x, *module.parameters()], []
     for block in (1 << 15, 20, 1):
@@ -165,6 +168,51 @@ def test_more_rows_than_a_block_holds() -> None:
     for c in range(2):
         expected = formula(x[clusters == c], module.numerator[c], module.denominator[c], "A")
         torch.testing.assert_close(result[clusters == c], expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_gradients_are_those_for_any_degrees(
+    version: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, clusters = random_module(version, (5, 4)).to(dtype), torch.randint(3, (500,))
+    x, upstream = torch.randn(500, 9, dtype=dtype), torch.randn(9, 500, dtype=dtype).T  # rows are not contiguous
+    x[0] = 0
+    x.requires_grad_()
+    inputs = [x, *module.parameters()]
+    compiled = torch.autograd.grad(module(x, clusters), inputs, upstream)
+    monkeypatch.setattr(rational, "_has_kernel", lambda *arguments: False)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-12
+    for one, other in zip(compiled, torch.autograd.grad(module(x, clusters), inputs, upstream), strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))
+
+
+def test_gradients_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, clusters = random_module("A", (5, 4)).float(), torch.randint(3, (20000,))
+    x = torch.randn(20000, 16, requires_grad=True)
+    assert x.numel() > rational._BLOCK
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        results.append(torch.autograd.grad(module(x, clusters).square().sum(), [x, *module.parameters()]))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_does_not_look_finite_to_training(value: float) -> None:
+    module, x = random_module("A", (5, 4)), torch.zeros(3, 4, dtype=torch.float64)
+    x[1, 2] = value
+    x.requires_grad_()
+    (grad,) = torch.autograd.grad(module(x, torch.tensor([0, 1, 2])).sum(), x)
+    assert not grad[1, 2].isfinite()
+    assert grad[[0, 2]].isfinite().all()
+
+
+def test_no_nodes_give_no_gradients() -> None:
+    module, x = random_module("A", (5, 4)), torch.zeros(0, 4, dtype=torch.float64, requires_grad=True)
+    grads = torch.autograd.grad(module(x, torch.zeros(0, dtype=torch.int64)).sum(), [x, *module.parameters()])
+    assert [grad.shape for grad in grads] == [x.shape, module.numerator.shape, module.denominator.shape]
+    assert not any(grad.any() for grad in grads)
 
 
 def test_version_d_is_noisy_in_training_only() -> None:
