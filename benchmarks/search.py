@@ -1,0 +1,111 @@
+"""Which settings, and which reading of a paper, validation prefers: a grid over a recipe, told without test scores.
+
+    python benchmarks/search.py sgc-texas label-sbp-cora feature-sbp-cora --seeds 1
+    python benchmarks/search.py gcn-depth-study n2-depth-study --lr 0.001 --lr 0.005 --lr 0.02
+    python benchmarks/search.py dynamo-gat-cora --seeds 3 --best 12
+
+For SGC the grid is over learning rate and weight decay, for SBP over the readings of its step and over λ and β, for
+DYNAMO-GAT over r₀ and the sign in p; with `--lr` it is over learning rates alone, all else as the recipe has it. Cells
+are trained as `zoo train` would train the recipe with these values, seeds 0 … n-1, one process with one thread. Printed
+is the mean validation score, the best cells first, and the best cell of every reading of SBP; of DYNAMO-GAT also the
+mean share of edges that its last layer has lost.
+"""
+
+import itertools
+import statistics
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import click
+from tqdm import tqdm
+
+from zoo import datasets
+from zoo.models.dynamo_gat import DynamoGAT
+from zoo.training import recipe as recipes
+from zoo.training.loop import train
+
+SBP: dict[str, list[Any]] = {
+    "model.adjacency": ["row", "symmetric"],
+    "model.norm_after": ["each", "last", "none"],
+    "model.lam": [0.1, 0.5, 0.9],
+    "model.beta": [0.1, 0.5, 0.9, 1.0],
+}
+GRIDS: dict[str, dict[str, list[Any]]] = {
+    "sgc": {"training.lr": [0.01, 0.1, 1.0], "training.weight_decay": [0.0, 5e-5, 5e-4]},
+    "label-sbp": SBP,
+    "feature-sbp": SBP,
+    "dynamo-gat": {"model.rate": [0.0, 0.003, 0.01, 0.03, 0.1, 0.3], "model.sign": ["-", "+"]},
+}
+READING = ("model.adjacency", "model.norm_after")
+
+Cell = dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What validation says of a cell, and how many of its edges DYNAMO-GAT has pruned."""
+
+    cell: Cell
+    validation: float
+    pruned: float | None
+
+    def told(self) -> str:
+        """A line of text."""
+        settings = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in self.cell.items())
+        pruned = "" if self.pruned is None else f"; {100 * self.pruned:.1f} % of the edges pruned"
+        return f"  {self.validation:6.2f}  {settings}{pruned}"
+
+
+def cells(method: str, rates: tuple[float, ...]) -> Iterator[Cell]:
+    """All combinations of a method's grid, or the learning rates, if any."""
+    grid = {"training.lr": list(rates)} if rates else GRIDS[method]
+    return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+
+
+def outcome(name: str, cell: Cell, seeds: int) -> Outcome:
+    """Trains a recipe with a cell's values."""
+    settings = recipes.find_settings(name)
+    for key, value in cell.items():
+        table, _, entry = key.partition(".")
+        settings = recipes.merge(settings, {table: {entry: value}})
+    recipe = recipes.parse(settings, name)
+    scores, shares = [], []
+    for seed in range(seeds):
+        run = train(recipe, seed)
+        scores.append(run.val)
+        if isinstance(run.model, DynamoGAT):
+            graph = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed)
+            shares.append(run.model.pruned_edges(run.model.prepare(graph)).share)
+    return Outcome(cell, statistics.fmean(scores), statistics.fmean(shares) if shares else None)
+
+
+def search(name: str, seeds: int, rates: tuple[float, ...], best: int) -> None:
+    """Trains a recipe's grid and prints what validation says."""
+    method = recipes.find(name).method
+    found = [outcome(name, cell, seeds) for cell in tqdm(list(cells(method, rates)), desc=name, leave=False)]
+    found.sort(key=lambda one: -one.validation)
+    click.echo(f"\n{name}: mean validation score over {seeds} seeds, best {min(best, len(found))} of {len(found)}")
+    for one in found[:best]:
+        click.echo(one.told())
+    if method in ("label-sbp", "feature-sbp") and not rates:
+        click.echo("  best of each reading")
+        seen: set[tuple[Any, ...]] = set()
+        for one in found:
+            reading = tuple(one.cell[key] for key in READING)
+            if reading not in seen:
+                click.echo(one.told())
+            seen.add(reading)
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--seeds", default=1, show_default=True)
+@click.option("--lr", "rates", type=float, multiple=True, help="A learning rate to try. Default: the recipe's.")
+@click.option("--best", default=5, show_default=True, help="How many cells are printed.")
+def main(names: tuple[str, ...], seeds: int, rates: tuple[float, ...], best: int) -> None:
+    """Searches the grids of recipes."""
+    for name in names:
+        search(name, seeds, rates, best)
+
+
+if __name__ == "__main__":
+    main()
