@@ -64,7 +64,9 @@ def reverse(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
 
 def batch_sizes(graph: "dgl.DGLGraph", device: torch.device) -> Tensor:
     """Number of nodes of each graph of a batch, (num_graphs,) int64."""
-    return graph.local_var().batch_num_nodes().to(device).long()  # the graph itself would keep them, in this index type
+    if graph._batch_num_nodes is None:  # it is no batch; asked, DGL would note it in the graph, in this index type
+        return torch.tensor([graph.num_nodes()], device=device)
+    return graph.batch_num_nodes().to(device).long()
 
 
 def in_degrees(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:

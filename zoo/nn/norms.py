@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zoo import ops
+from zoo._cache import per_graph
 from zoo.errors import ConfigError
 
 __all__ = ["NORMS", "BatchNorm", "ClusterNorm", "ContraNorm", "LayerNorm", "Norms", "PairNorm", "RowNorm"]
@@ -183,8 +184,11 @@ class PairNorm(nn.Module):
 
 
 def _graph_means(x: Tensor, graph: Graph) -> Tensor:
-    """For every node the mean row of its graph, (num_nodes, width)."""
-    return ops.readout(graph, x, "mean").repeat_interleave(ops.batch_sizes(graph, x.device), dim=0)
+    """For every node the mean row of its graph, (num_nodes, width); of a single graph one row for all."""
+    sizes = ops.batch_sizes(graph, x.device)
+    if len(sizes) == 1:
+        return x.mean(0, keepdim=True)
+    return ops.readout(graph, x, "mean").repeat_interleave(sizes, dim=0)
 
 
 def _squares(x: Tensor) -> Tensor:
@@ -224,7 +228,7 @@ class ContraNorm(nn.Module):
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         """See the class."""
-        similar: Tensor = _SimilarRows.apply(_unit_rows(x), x, _Pairs(graph, x.device, mask_edges=self.mask_edges))
+        similar: Tensor = _SimilarRows.apply(_unit_rows(x), x, _pairs(graph, x.device, self.mask_edges))
         return (1 + self.scale) * x - self.scale * similar
 
     def extra_repr(self) -> str:
@@ -238,14 +242,20 @@ def _unit_rows(x: Tensor) -> Tensor:
     return x / torch.where(lengths > 0, lengths, 1)
 
 
+def _pairs(graph: Graph, device: torch.device, mask_edges: bool) -> "_Pairs":
+    """Those of a graph, or of the graphs of a batch."""
+    sizes = ops.batch_sizes(graph, graph.device)
+    key = ("pairs", device, mask_edges, tuple(sizes.tolist()))
+    return per_graph(graph, key, lambda: _Pairs(graph, sizes, device, mask_edges=mask_edges))
+
+
 class _Pairs:
     """Which pairs of nodes are compared: those of the same graph, on request without edges.
 
     A node that would be left without any pair is compared with itself.
     """
 
-    def __init__(self, graph: Graph, device: torch.device, *, mask_edges: bool) -> None:
-        sizes = ops.batch_sizes(graph, graph.device)
+    def __init__(self, graph: Graph, sizes: Tensor, device: torch.device, *, mask_edges: bool) -> None:
         self.num_nodes, self.ends = graph.num_nodes(), sizes.cumsum(0).tolist()
         self.owners = torch.repeat_interleave(sizes).to(device)
         self.masked = _masked_pairs(graph, sizes) if mask_edges else torch.empty(2, 0, dtype=torch.int64)
