@@ -228,6 +228,15 @@ def test_a_plot_has_a_panel_for_each_choice_of_words(tables: Path, tmp_path: Pat
     assert [words.count(word) for word in measures] == [2, 2, 2]
 
 
+def test_a_panel_without_runs_is_not_drawn(tables: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot`")
+    table, path = deep(tables, panel="[1, 3]"), tmp_path / "plot.svg"
+    results = [CellResult(c, (), 80.0 if c.row.startswith("A") else None, None, "") for c in table.cells]
+    draw(table, results, {}, path)
+    words = texts(path.read_text())
+    assert [words.count(word) for word in ("A gcn", "B gcn")] == [1, 0]
+
+
 def test_a_plot_without_panels_has_a_line_for_each_row(tables: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `plot`")
     words = texts(drawn(deep(tables), tmp_path))

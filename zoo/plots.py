@@ -22,6 +22,8 @@ __all__ = ["Axis", "draw", "numeric"]
 # The same bytes each time, and text as text. The keys' type differs among versions of matplotlib.
 STYLE: dict[Any, Any] = {"svg.hashsalt": "dgl-zoo", "svg.fonttype": "none", "font.size": 9}
 MOST_ACROSS = 4
+STYLES = [f"C{color}{dashes}" for dashes in ("o-", "s--", "^:") for color in range(10)]
+LEGEND_PER_PANEL = 3  # entries in a line of the legend
 WIDTH, HEIGHT = 3.4, 2.6  # inches of one panel's axes
 MAP_SIZE = (6.4, 4.8)
 
@@ -92,12 +94,13 @@ def _draw_map(figure: "Figure", table: Table, results: Sequence[CellResult]) -> 
 def _draw_panels(
     figure: "Figure", table: Table, results: Sequence[CellResult], last_layers: Mapping[str, Mapping[str, float]]
 ) -> None:
+    by_name = {result.cell.name: result for result in results}
     panels = _panels(table)
+    panels = {title: rows for title, rows in panels.items() if _has_scores(table, rows, by_name)} or panels
     lines = list(dict.fromkeys(line for members in panels.values() for line in members))
     across, kinds = min(len(panels), MOST_ACROSS), 1 + len(table.layers)
     down = kinds * math.ceil(len(panels) / across)
     figure.set_size_inches(WIDTH * across, HEIGHT * down)
-    by_name = {result.cell.name: result for result in results}
     handles = {}
     for i, (title, members) in enumerate(panels.items()):
         top = kinds * (i // across) * across + i % across + 1
@@ -108,11 +111,17 @@ def _draw_panels(
             for k, measure in enumerate(table.layers, start=1)
         }
         for line, row in members.items():
-            names, color = [f"{row}/{column}" for column in table.columns], f"C{lines.index(line)}"
-            handles[line] = _draw_scores(scores, table, [by_name[name] for name in names], color)
+            names, style = [f"{row}/{column}" for column in table.columns], STYLES[lines.index(line) % len(STYLES)]
+            handles[line] = _draw_scores(scores, table, [by_name[name] for name in names], style)
             for measure, axes in measures.items():
-                _draw_line(axes, table, [last_layers[measure].get(name, math.nan) for name in names], color)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+                _draw_line(axes, table, [last_layers[measure].get(name, math.nan) for name in names], style)
+    ncols = min(len(handles), LEGEND_PER_PANEL * across)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
+
+
+def _has_scores(table: Table, rows: Mapping[str, str], results: Mapping[str, CellResult]) -> bool:
+    """Whether any cell of a panel has been run."""
+    return any(results[f"{row}/{column}"].mean is not None for row in rows.values() for column in table.columns)
 
 
 def _panels(table: Table) -> dict[str, dict[str, str]]:
@@ -126,19 +135,19 @@ def _panels(table: Table) -> dict[str, dict[str, str]]:
     return panels
 
 
-def _draw_scores(axes: "Axes", table: Table, results: Sequence[CellResult], color: str) -> "Line2D":
+def _draw_scores(axes: "Axes", table: Table, results: Sequence[CellResult], style: str) -> "Line2D":
     means, stds = [_or_nan(result.mean) for result in results], [result.std or 0.0 for result in results]
     low, high = ([mean + sign * std for mean, std in zip(means, stds, strict=True)] for sign in (-1, 1))
-    line = _draw_line(axes, table, means, color)
-    axes.fill_between(line.get_xdata(), low, high, color=color, alpha=0.2, linewidth=0)
+    line = _draw_line(axes, table, means, style)
+    axes.fill_between(line.get_xdata(), low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     return line
 
 
-def _draw_line(axes: "Axes", table: Table, values: Sequence[float], color: str) -> "Line2D":
+def _draw_line(axes: "Axes", table: Table, values: Sequence[float], style: str) -> "Line2D":
     """A line over the columns, on a logarithmic axis if none is 0."""
     columns = numeric(table.columns)
     assert columns
-    (line,) = axes.plot(columns.values, values, "o-", color=color, markersize=3, linewidth=1)
+    (line,) = axes.plot(columns.values, values, style, markersize=3, linewidth=1)
     if min(columns.values) > 0:
         axes.set_xscale("log", base=2)
     axes.set_xticks(columns.values, _labels(columns))
