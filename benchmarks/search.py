@@ -1,18 +1,19 @@
 """Which settings, and which reading of a paper, validation prefers: a grid over a recipe, told without test scores.
 
     python benchmarks/search.py sgc-texas label-sbp-cora feature-sbp-cora --seeds 1
-    python benchmarks/search.py gcn-depth-study n2-depth-study --lr 0.001 --lr 0.005 --lr 0.02
+    python benchmarks/search.py gcn-depth-study n2-depth-study --try training.lr=0.001,0.005,0.02
     python benchmarks/search.py dynamo-gat-cora --seeds 3 --best 12
 
 For SGC the grid is over learning rate and weight decay, for SBP over the readings of its step and over λ and β, for
-DYNAMO-GAT over r₀ and the sign in p; with `--lr` it is over learning rates alone, all else as the recipe has it. Cells
-are trained as `zoo train` would train the recipe with these values, seeds 0 … n-1, one process with one thread. Printed
-is the mean validation score, the best cells first, and the best cell of every reading of SBP; of DYNAMO-GAT also the
-mean share of edges that its last layer has lost.
+DYNAMO-GAT over r₀ and the sign in p; with `--try` it is over what is named there alone. Cells are trained as
+`zoo train` would train the recipe with these values, seeds 0 … n-1, one process with one thread. Printed is the mean
+validation score, the best cells first, and the best cell of every reading of SBP; of DYNAMO-GAT also the mean share of
+edges that its last layer has lost.
 """
 
 import itertools
 import statistics
+import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -55,9 +56,10 @@ class Outcome(NamedTuple):
         return f"  {self.validation:6.2f}  {settings}{pruned}"
 
 
-def cells(method: str, rates: tuple[float, ...]) -> Iterator[Cell]:
-    """All combinations of a method's grid, or the learning rates, if any."""
-    grid = {"training.lr": list(rates)} if rates else GRIDS[method]
+def cells(method: str, tried: tuple[str, ...]) -> Iterator[Cell]:
+    """All combinations of what is tried, such as `training.lr=0.01,0.1`, or else of a method's grid."""
+    parts = [one.partition("=") for one in tried]
+    grid = {key: tomllib.loads(f"values = [{values}]")["values"] for key, _, values in parts} or GRIDS[method]
     return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
 
 
@@ -78,15 +80,15 @@ def outcome(name: str, cell: Cell, seeds: int) -> Outcome:
     return Outcome(cell, statistics.fmean(scores), statistics.fmean(shares) if shares else None)
 
 
-def search(name: str, seeds: int, rates: tuple[float, ...], best: int) -> None:
+def search(name: str, seeds: int, tried: tuple[str, ...], best: int) -> None:
     """Trains a recipe's grid and prints what validation says."""
     method = recipes.find(name).method
-    found = [outcome(name, cell, seeds) for cell in tqdm(list(cells(method, rates)), desc=name, leave=False)]
+    found = [outcome(name, cell, seeds) for cell in tqdm(list(cells(method, tried)), desc=name, leave=False)]
     found.sort(key=lambda one: -one.validation)
     click.echo(f"\n{name}: mean validation score over {seeds} seeds, best {min(best, len(found))} of {len(found)}")
     for one in found[:best]:
         click.echo(one.told())
-    if method in ("label-sbp", "feature-sbp") and not rates:
+    if method in ("label-sbp", "feature-sbp") and not tried:
         click.echo("  best of each reading")
         seen: set[tuple[Any, ...]] = set()
         for one in found:
@@ -99,12 +101,12 @@ def search(name: str, seeds: int, rates: tuple[float, ...], best: int) -> None:
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--seeds", default=1, show_default=True)
-@click.option("--lr", "rates", type=float, multiple=True, help="A learning rate to try. Default: the recipe's.")
+@click.option("--try", "tried", multiple=True, metavar="KEY=VALUE,…", help="Values of a recipe's setting, as in TOML.")
 @click.option("--best", default=5, show_default=True, help="How many cells are printed.")
-def main(names: tuple[str, ...], seeds: int, rates: tuple[float, ...], best: int) -> None:
+def main(names: tuple[str, ...], seeds: int, tried: tuple[str, ...], best: int) -> None:
     """Searches the grids of recipes."""
     for name in names:
-        search(name, seeds, rates, best)
+        search(name, seeds, tried, best)
 
 
 if __name__ == "__main__":

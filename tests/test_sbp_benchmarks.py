@@ -32,4 +32,5 @@ def test_sid_of_every_method_is_near_the_printed_one(table6: dict[str, Any]) -> 
 def test_search_covers_the_grid() -> None:
     cells = runpy.run_path(str(FOLDER / "search.py"))["cells"]
     assert len({str(cell) for cell in cells("label-sbp", ())}) == 72
-    assert list(cells("label-sbp", (0.1, 1.0))) == [{"training.lr": 0.1}, {"training.lr": 1.0}]
+    assert list(cells("label-sbp", ("training.lr=0.1,1",))) == [{"training.lr": 0.1}, {"training.lr": 1}]
+    assert len(list(cells("gcn", ("model.norm='pairnorm','none'", "training.lr=0.1,1.0")))) == 4
