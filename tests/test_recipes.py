@@ -154,7 +154,9 @@ def test_the_ablation_switches_each_step_by_itself() -> None:
 
 
 def test_the_depth_study_compares_methods_and_nothing_else() -> None:
-    """Of one graph and depth all cells have the same data, training and width, and as many convolutions."""
+    """Of one graph and depth all cells have the same data, width and training but for the learning rate, which a method
+    has for all graphs and depths, and as many convolutions.
+    """
     cells = reproduction.find_table("depth-study").cells
     assert len(cells) == 7 * 13 * 7
     linear_behind = {"gcnii", "n2", "g2", "dynamo-gat"}
@@ -166,7 +168,8 @@ def test_the_depth_study_compares_methods_and_nothing_else() -> None:
         assert recipe.model.get("dropout", 0.5) == recipe.model.get("input_dropout", 0.5) == 0.5
     for graph in {cell.row.split()[0] for cell in cells}:
         own = [cell.recipe for cell in cells if cell.row.startswith(f"{graph} ")]
-        assert len({(r.data, dataclasses.replace(r.training, groups=()), r.protocol) for r in own}) == 1
+        assert len({(r.data, dataclasses.replace(r.training, groups=(), lr=0.0), r.protocol) for r in own}) == 1
+    assert len({(cell.row.split()[1], cell.recipe.training.lr) for cell in cells}) == 13
     assert len({cell.recipe.digest() for cell in cells}) == len(cells)
 
 
