@@ -24,6 +24,7 @@ from zoo import datasets
 from zoo.models.dynamo_gat import DynamoGAT
 from zoo.training import recipe as recipes
 from zoo.training.loop import train
+from zoo.training.tasks import METRICS
 
 SBP: dict[str, list[Any]] = {
     "model.adjacency": ["row", "symmetric"],
@@ -58,9 +59,21 @@ class Outcome(NamedTuple):
 
 def cells(method: str, tried: tuple[str, ...]) -> Iterator[Cell]:
     """All combinations of what is tried, such as `training.lr=0.01,0.1`, or else of a method's grid."""
-    parts = [one.partition("=") for one in tried]
-    grid = {key: tomllib.loads(f"values = [{values}]")["values"] for key, _, values in parts} or GRIDS[method]
+    grid = dict(map(_values, tried)) or GRIDS.get(method)
+    if grid is None:
+        raise click.ClickException(f"{method} has no grid: say what to --try")
     return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+
+
+def _values(tried: str) -> tuple[str, list[Any]]:
+    key, _, values = tried.partition("=")
+    try:
+        found = tomllib.loads(f"values = [{values}]")["values"]
+    except tomllib.TOMLDecodeError as error:
+        raise click.ClickException(f"--try {tried}: {error}") from error
+    if not found:
+        raise click.ClickException(f"--try {tried} has no values: it is KEY=VALUE,…")
+    return key, found
 
 
 def outcome(name: str, cell: Cell, seeds: int) -> Outcome:
@@ -75,16 +88,17 @@ def outcome(name: str, cell: Cell, seeds: int) -> Outcome:
         run = train(recipe, seed)
         scores.append(run.val)
         if isinstance(run.model, DynamoGAT):
-            graph = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed)
+            graph = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
             shares.append(run.model.pruned_edges(run.model.prepare(graph)).share)
     return Outcome(cell, statistics.fmean(scores), statistics.fmean(shares) if shares else None)
 
 
 def search(name: str, seeds: int, tried: tuple[str, ...], best: int) -> None:
     """Trains a recipe's grid and prints what validation says."""
-    method = recipes.find(name).method
-    found = [outcome(name, cell, seeds) for cell in tqdm(list(cells(method, tried)), desc=name, leave=False)]
-    found.sort(key=lambda one: -one.validation)
+    recipe = recipes.find(name)
+    method, sign = recipe.method, 1 if METRICS[recipe.protocol.metric].higher_is_better else -1
+    found = [outcome(name, cell, seeds) for cell in tqdm([*cells(method, tried)], desc=name, leave=False)]
+    found.sort(key=lambda one: -sign * one.validation)
     click.echo(f"\n{name}: mean validation score over {seeds} seeds, best {min(best, len(found))} of {len(found)}")
     for one in found[:best]:
         click.echo(one.told())
@@ -100,9 +114,9 @@ def search(name: str, seeds: int, tried: tuple[str, ...], best: int) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--seeds", default=1, show_default=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--try", "tried", multiple=True, metavar="KEY=VALUE,…", help="Values of a recipe's setting, as in TOML.")
-@click.option("--best", default=5, show_default=True, help="How many cells are printed.")
+@click.option("--best", type=click.IntRange(min=1), default=5, show_default=True, help="How many cells are printed.")
 def main(names: tuple[str, ...], seeds: int, tried: tuple[str, ...], best: int) -> None:
     """Searches the grids of recipes."""
     for name in names:

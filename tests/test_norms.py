@@ -202,6 +202,36 @@ def test_contranorm_is_the_equation_of_each_graph(
     assert_same_with_gradients(ContraNorm(0.7, mask_edges=mask_edges)(x, batch), expected, x)
 
 
+def test_contranorm_knows_a_graph_again_only_as_it_was() -> None:
+    graph, x = dgl.graph(([0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 4])), features(6).detach()
+
+    def check(parts: list[slice], mask_edges: bool) -> None:
+        expected = by_graph(lambda x, edges: contranorm(x, edges, 0.7, mask_edges), x, graph, parts)
+        torch.testing.assert_close(ContraNorm(0.7, mask_edges=mask_edges)(x, graph), expected)
+
+    check([slice(0, 6)], True)
+    check([slice(0, 6)], False)
+    graph.set_batch_num_nodes(torch.tensor([3, 3]))
+    graph.set_batch_num_edges(torch.tensor([3, 3]))
+    check([slice(0, 3), slice(3, 6)], False)
+    check([slice(0, 3), slice(3, 6)], True)
+
+
+@pytest.mark.parametrize("mode", ["PN", "PN-SI", "PN-SCS"])
+def test_pairnorm_has_the_same_bits_with_any_number_of_threads(mode: str) -> None:
+    x, graph, results = torch.randn(40_000, 8, requires_grad=True), dgl.graph(([], []), num_nodes=40_000), []
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            y = PairNorm(mode=mode)(x, graph)
+            results.append([y, *torch.autograd.grad(y.square().sum(1).sin().sum(), x)])
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(torch.equal(one, same) for one, same in zip(results[0], other, strict=True))
+
+
 def test_contranorm_of_nodes_that_all_others_reach_is_the_identity() -> None:
     everyone = torch.arange(4)
     graph = dgl.graph((everyone.repeat(4), everyone.repeat_interleave(4)))

@@ -187,25 +187,20 @@ def test_the_compiled_gradients_are_those_for_any_degrees(
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * float(other.abs().max()))
 
 
-def test_gradients_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, clusters = random_module("A", (5, 4)).float(), torch.randint(3, (20000,))
-    x = torch.randn(20000, 16, requires_grad=True)
-    assert x.numel() > rational._BLOCK
-    results = []
-    for threads in (1, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        results.append(torch.autograd.grad(module(x, clusters).square().sum(), [x, *module.parameters()]))
-    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_does_not_look_finite_to_training(value: float) -> None:
-    module, x = random_module("A", (5, 4)), torch.zeros(3, 4, dtype=torch.float64)
-    x[1, 2] = value
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_compiled_gradients_are_not_finite_where_the_others_are_not(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, clusters = random_module(version, (5, 4), 5).float(), torch.arange(5)
+    x = torch.randn(5, 40)
+    x[1, 2], x[2, 3], x[3, 4] = float("nan"), float("inf"), -float("inf")
     x.requires_grad_()
-    (grad,) = torch.autograd.grad(module(x, torch.tensor([0, 1, 2])).sum(), x)
-    assert not grad[1, 2].isfinite()
-    assert grad[[0, 2]].isfinite().all()
+    inputs = [x, *module.parameters()]
+    compiled = torch.autograd.grad(module(x, clusters).sum(), inputs)
+    monkeypatch.setattr(rational, "_has_kernel", lambda *arguments: False)
+    for one, other in zip(compiled, torch.autograd.grad(module(x, clusters).sum(), inputs), strict=True):
+        assert torch.equal(one.isfinite(), other.isfinite())
+        assert not one.isfinite().all()
 
 
 def test_no_nodes_give_no_gradients() -> None:
@@ -260,6 +255,19 @@ def test_the_input_is_not_written_to() -> None:
     before = x.clone()
     Rational(2)(x, torch.tensor([0, 1, 0, 1, 1])).sum().backward()
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("clusters", [torch.tensor([1]), torch.zeros(4, 1, dtype=torch.int64), torch.tensor(0)])
+def test_a_cluster_for_each_row_is_asked_for(clusters: Tensor) -> None:
+    with pytest.raises(ConfigError, match="rows and clusters differ"):
+        Rational(3)(torch.randn(4, 5), clusters)
+
+
+def test_parameters_of_another_precision_than_the_input() -> None:
+    module, clusters = random_module("A", (5, 4)), torch.tensor([0, 1, 2])
+    x = torch.randn(3, 4, requires_grad=True)
+    assert torch.isfinite(torch.autograd.grad(module(x.double(), clusters).sum(), x)[0]).all()
+    assert not rational._has_kernel(x, module.numerator, module.denominator, "A")
 
 
 def test_an_unknown_version_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from zoo import registry, reproduction
 from zoo.errors import ZooError
-from zoo.plots import Axis, draw, numeric
+from zoo.plots import STYLES, Axis, draw, numeric
 from zoo.report import (
     BEGIN,
     END,
@@ -235,6 +235,10 @@ def test_a_panel_without_runs_is_not_drawn(tables: Path, tmp_path: Path) -> None
     draw(table, results, {}, path)
     words = texts(path.read_text())
     assert [words.count(word) for word in ("A gcn", "B gcn")] == [1, 0]
+
+
+def test_many_lines_differ_in_more_than_color() -> None:
+    assert len(set(STYLES)) == len(STYLES) >= 13
 
 
 def test_a_plot_without_panels_has_a_line_for_each_row(tables: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def draw(
 
     Rows that are numeric too give a map of mean test scores. Others are lines, in the panels that `Table.panel` asks
     for: the mean test score with a band of one standard deviation to each side, and below it what `Table.layers` asks
-    for.
+    for. Panels of which nothing has been run are left out.
 
     Args:
         table: The table.

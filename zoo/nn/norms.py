@@ -184,11 +184,8 @@ class PairNorm(nn.Module):
 
 
 def _graph_means(x: Tensor, graph: Graph) -> Tensor:
-    """For every node the mean row of its graph, (num_nodes, width); of a single graph one row for all."""
-    sizes = ops.batch_sizes(graph, x.device)
-    if len(sizes) == 1:
-        return x.mean(0, keepdim=True)
-    return ops.readout(graph, x, "mean").repeat_interleave(sizes, dim=0)
+    """For every node the mean row of its graph, (num_nodes, width)."""
+    return ops.readout(graph, x, "mean").repeat_interleave(ops.batch_sizes(graph, x.device), dim=0)
 
 
 def _squares(x: Tensor) -> Tensor:

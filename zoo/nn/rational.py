@@ -12,12 +12,12 @@ D    as B                                    coefficients times uniform(0.9, 1.1
 ==== ====================================== ======================================================
 
 All four are a base plus |s|, where s is a polynomial in z: z = |x| with coefficients |b| in version A (so that
-s = Σ |b_k x^k| ≥ 0), z = x with coefficients b in the others. One forward and one backward pass serve them all.
+s = Σ |b_k x^k| ≥ 0), z = x with coefficients b in the others. One forward and one backward pass serve them all; for the
+usual degrees the CPU has a compiled one.
 """
 
 import functools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -191,7 +191,8 @@ class _RationalFunction(torch.autograd.Function):
 
 def _has_kernel(x: Tensor, numerator: Tensor, denominator: Tensor, version: str) -> bool:
     degrees = numerator.shape[1] - 1, denominator.shape[1] - (version == "C")
-    return degrees == (5, 4) and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    same = x.dtype == numerator.dtype == denominator.dtype
+    return degrees == (5, 4) and same and x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"
 
 
 def _kernel_gradients(
@@ -202,29 +203,15 @@ def _kernel_gradients(
 
     c = _denominator_coefficients(denominator, version)
     grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-    nodewise = [array.detach().contiguous().numpy() for array in (grad, x, ratio, clusters, grad_x)]
-    a_array, c_array = numerator.detach().contiguous().numpy(), c.detach().contiguous().numpy()
-    base = nodewise[1].dtype.type(0 if version == "A" else _base(version))  # in version A the 1 is in c
-    rows = max(1, _BLOCK // max(1, x.shape[1]))
-
-    # The blocks do not depend on the number of threads, so that neither do the bits of their sums.
-    def block(start: int) -> tuple[np.ndarray, np.ndarray]:
-        own_grad, own_x, own_ratio, own_clusters, own_grad_x = (array[start : start + rows] for array in nodewise)
-        sums = np.zeros(a_array.shape), np.zeros(c_array.shape)
-        rational_kernel.gradients(
-            own_grad, own_x, own_ratio, a_array, c_array, own_clusters, base, version == "A", own_grad_x, *sums
-        )
-        return sums
-
-    starts = range(0, max(1, len(x)), rows)
-    if len(starts) > 1 and torch.get_num_threads() > 1:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            sums = list(pool.map(block, starts))
-    else:
-        sums = [block(start) for start in starts]
-    grad_a, grad_c = (torch.from_numpy(np.sum(parts, axis=0)).to(x.dtype) for parts in zip(*sums, strict=True))
+    grad_a, grad_c = (torch.zeros(coefficients.shape, dtype=torch.float64) for coefficients in (numerator, c))
+    written = grad_x, grad_a, grad_c
+    arrays = [tensor.detach().contiguous().numpy() for tensor in (grad, x, ratio, numerator, c, clusters, *written)]
+    base = 0.0 if version == "A" else _base(version)  # in version A the 1 is in c
+    rational_kernel.gradients(arrays[1].dtype.type(base), version == "A", *arrays)
     grad_b = grad_c if version == "C" else grad_c[:, 1:]
-    return grad_x, grad_a, grad_b * denominator.sign() if version == "A" else grad_b  # A: c_k = |b_k|
+    if version == "A":
+        grad_b = grad_b * denominator.sign()  # c_k = |b_k|
+    return grad_x, grad_a.to(x.dtype), grad_b.to(x.dtype)
 
 
 def _gradients(
@@ -287,7 +274,9 @@ class Rational(nn.Module):
         self.denominator = nn.Parameter(_rows(denominator, num_functions))
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
-        """See the class."""
+        """See the class; ConfigError if there is not one cluster for each row."""
+        if clusters.shape != x.shape[:1]:
+            raise ConfigError(f"rows and clusters differ: {tuple(x.shape)} and {tuple(clusters.shape)}")
         numerator: Tensor = self.numerator
         denominator: Tensor = self.denominator
         if self.version == "D" and self.training:

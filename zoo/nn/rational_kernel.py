@@ -1,8 +1,8 @@
 """The gradients of rationals of degrees 5/4, which the CNA authors use throughout, compiled for the CPU.
 
-`zoo.nn.rational` has the formulas for any degrees and device. One pass over the nodes, with everything between loading
-and storing in registers, is five to seven times as fast as theirs. Compiling takes a second of each process that
-trains, so this module is imported by the first backward pass.
+`zoo.nn.rational` has the formulas for any degrees and device. Here one pass over the nodes keeps everything between
+loading and storing in registers, which is several times as fast (`benchmarks/kernels.py`). Compiling takes a second of
+each process that trains, so this module is imported by the first backward pass.
 """
 
 from typing import Any
@@ -16,16 +16,16 @@ Array = np.ndarray[Any, Any]
 
 
 # Sums may be taken in any order, which lets them be vectorised; NaN and infinity stay what they are.
-@numba.njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+@numba.njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def gradients(
+    base: float,
+    magnitude: bool,
     grad: Array,
     x: Array,
     ratio: Array,
     a: Array,
     c: Array,
     clusters: Array,
-    base: float,
-    magnitude: bool,
     grad_x: Array,
     grad_a: Array,
     grad_c: Array,
@@ -33,17 +33,17 @@ def gradients(
     """Those of R(x) = P(x) / (base + |s(z)|), where P = Σ a_j x^j, s = Σ c_k z^k, and z is |x| or x.
 
     Args:
+        base: Of the type of x.
+        magnitude: Whether z is |x|.
         grad: Of the result, (num_nodes, width).
         x: As `grad`.
         ratio: R(x).
         a: One row per function, (num_functions, 6).
         c: (num_functions, 5).
         clusters: The function of each node, (num_nodes,).
-        base: Of the type of x.
-        magnitude: Whether z is |x|.
         grad_x: Written.
-        grad_a: Added to, (num_functions, 6).
-        grad_c: Added to, (num_functions, 5).
+        grad_a: Added to, (num_functions, 6), float64, for there may be many nodes.
+        grad_c: Added to, (num_functions, 5), float64.
     """
     one, zero = x.dtype.type(1), x.dtype.type(0)
     two, three, four, five = x.dtype.type(2), x.dtype.type(3), x.dtype.type(4), x.dtype.type(5)
