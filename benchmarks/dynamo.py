@@ -1,7 +1,8 @@
-"""What the tables of DYNAMO-GAT tell beside scores, read from finished runs.
+"""What the tables of DYNAMO-GAT tell beside scores, read from finished runs, and what its parts cost.
 
     python benchmarks/dynamo.py table1 [--results results] [--runs runs]
     python benchmarks/dynamo.py table5 [--results results] [--runs runs]
+    python benchmarks/dynamo.py speed [--repeats 3]
 
 `table1`: for every model and split of dynamo-fig2 the number of layers with the best mean validation accuracy, the
 test accuracy there, the operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per
@@ -10,7 +11,11 @@ GFLOP. A model with pruned edges is cheaper, so its own runs are counted, and th
 `table5`: for every cell of dynamo-table3 the share of edges that the last layer has lost, and how alike the two ends of
 the others and of the lost ones are, by `DynamoGAT.pruned_edges`; means over the runs.
 
-Models are taken from the folders of the runs: `zoo reproduce dynamo-fig2` and `zoo reproduce dynamo-table3` come first.
+For these two, models are taken from the folders of the runs: `zoo reproduce dynamo-fig2` and `zoo reproduce
+dynamo-table3` come first.
+
+`speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT without its
+additions, trained in turn.
 """
 
 import statistics
@@ -26,6 +31,10 @@ from zoo.model import ZooModel
 from zoo.models.dynamo_gat import DynamoGAT
 from zoo.report import markdown_table, spread, summaries
 from zoo.reproduction import CellResult, Table, find_table, read_results, run_folder
+from zoo.training import recipe as recipes
+from zoo.training.loop import train
+
+EPOCHS = 20  # two of them prune
 
 
 def finished(table: Table, results: Path) -> list[CellResult]:
@@ -48,7 +57,7 @@ def validation(result: CellResult) -> float:
 
 @click.group()
 def main() -> None:
-    """Tables 1 and 5 of DYNAMO-GAT."""
+    """Tables 1 and 5 of DYNAMO-GAT, and its speed."""
 
 
 @main.command()
@@ -83,6 +92,22 @@ def table5(results: Path, runs: Path) -> None:
         share, kept, gone = (statistics.fmean(values) for values in zip(*pruned, strict=True))
         lines.append([result.cell.name, f"{100 * share:.1f} %", f"{kept:.3f}", f"{gone:.3f}", str(len(pruned))])
     click.echo(markdown_table(["", "pruned edges", "similarity, kept", "similarity, pruned", "runs"], lines))
+
+
+@main.command()
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
+def speed(repeats: int) -> None:
+    """Prints seconds per epoch of 128 layers on Cora, and their ratio to GAT's."""
+    names = {"GAT": ("gat-depth-study", 128), "DYNAMO-GAT": ("dynamo-gat-cora-128", 129)}
+    times: dict[str, list[float]] = {method: [] for method in names}
+    for _ in range(repeats):
+        for method, (name, num_layers) in names.items():
+            length = {"model": {"num_layers": num_layers}, "training": {"epochs": EPOCHS}}
+            run = train(recipes.parse(recipes.merge(recipes.find_settings(name), length), name))
+            times[method].append(run.seconds / run.epochs)
+    medians = {method: statistics.median(own) for method, own in times.items()}
+    for method, seconds in medians.items():
+        click.echo(f"{method:12s} {seconds:.3f} s an epoch   {seconds / medians['GAT']:.2f}")
 
 
 if __name__ == "__main__":
