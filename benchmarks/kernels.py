@@ -7,6 +7,7 @@ Prints pairs: the plain way, ours, and the ratio of their medians, timed in turn
 - Sums over neighbours, without and with edge weights, and attention (dot products, softmax, weighted sum), forward and
   backward: DGL's kernels against those of `zoo.ops`.
 - The first layer's product with bag-of-words features, dense against sparse, forward and backward.
+- Dropout on hidden states, forward and backward: torch's against that of `zoo.nn.sparse_linear`.
 - One rational activation, forward and backward: the printed formula under autograd against `zoo.nn.rational`.
 """
 
@@ -22,7 +23,7 @@ from zoo import ops
 from zoo._dgl import dgl
 from zoo.datasets import from_arrays
 from zoo.nn.rational import Rational
-from zoo.nn.sparse_linear import Linear, compress
+from zoo.nn.sparse_linear import Dropout, Linear, compress
 
 NODES, EDGES, WORDS, DENSITY, WIDTH, CLUSTERS = 2708, 5278, 1433, 0.013, 280, 14
 
@@ -82,12 +83,19 @@ def main(repeats: int) -> None:
 
     pair("attention, forward and backward", dgl_attention, attention, repeats)
 
-    linear = Linear(WORDS, WIDTH)
+    linear, dropout = Linear(WORDS, WIDTH), Dropout(0.5)
     sparse = compress(feat)
     pair(
         "first layer, forward and backward",
         lambda: linear(feat).sum().backward(),
         lambda: linear(sparse).sum().backward(),
+        repeats,
+    )
+
+    pair(
+        "dropout, forward and backward",
+        lambda: torch.nn.functional.dropout(hidden, 0.5).sum().backward(),
+        lambda: dropout(hidden).sum().backward(),
         repeats,
     )
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError
-from zoo.nn.sparse_linear import MAX_DENSITY, Dropout, Linear, SparseFeatures, compress
+from zoo.nn.sparse_linear import DROPOUT_BLOCK, MAX_DENSITY, Dropout, Linear, SparseFeatures, compress
 
 
 def bag_of_words(num_nodes: int = 20, in_feats: int = 30, density: float = 0.1) -> Tensor:
@@ -78,6 +78,18 @@ def test_dropout_follows_the_seed() -> None:
         draws.append(dropout(sparse).csr.values())
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (7, 3), (DROPOUT_BLOCK // 8 + 1, 2, 8)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dropout_keeps_where_one_stream_of_float64_draws_says(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    feat = torch.randn(shape, dtype=dtype, requires_grad=True)
+    torch.manual_seed(1)
+    output = Dropout(0.3)(feat)
+    torch.manual_seed(1)
+    scale = (torch.rand(shape, dtype=torch.float64) < 0.7).to(dtype) / 0.7
+    assert torch.equal(output, feat * scale)
+    assert torch.equal(torch.autograd.grad(output, feat, torch.ones_like(feat))[0], scale)
 
 
 def test_gradients_after_dropout_are_those_of_the_dropped_features() -> None:
