@@ -2,13 +2,12 @@
 
     python benchmarks/search.py sgc-texas label-sbp-cora feature-sbp-cora --seeds 1
     python benchmarks/search.py gcn-depth-study n2-depth-study --try training.lr=0.001,0.005,0.02
-    python benchmarks/search.py dynamo-gat-cora --seeds 3 --best 12
 
-For SGC the grid is over learning rate and weight decay, for SBP over the readings of its step and over λ and β, for
-DYNAMO-GAT over r₀ and the sign in p; with `--try` it is over what is named there alone. Cells are trained as
-`zoo train` would train the recipe with these values, seeds 0 … n-1, one process with one thread. Printed is the mean
-validation score, the best cells first, and the best cell of every reading of SBP; of DYNAMO-GAT also the mean share of
-edges that its last layer has lost.
+For SGC the grid is over learning rate and weight decay, for SBP over the readings of its step and over λ and β; with
+`--try` it is over what is named there alone. Cells are trained as `zoo train` would train the recipe with these values,
+seeds 0 … n-1, one process with one thread. Printed is the mean validation score, the best cells first, and the best
+cell of every reading of SBP; of DYNAMO-GAT also the mean share of edges that its last layer has lost. A cell that
+cannot be trained is told as such, and the others go on.
 """
 
 import itertools
@@ -21,6 +20,7 @@ import click
 from tqdm import tqdm
 
 from zoo import datasets
+from zoo.errors import ZooError
 from zoo.models.dynamo_gat import DynamoGAT
 from zoo.training import recipe as recipes
 from zoo.training.loop import train
@@ -36,7 +36,6 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "sgc": {"training.lr": [0.01, 0.1, 1.0], "training.weight_decay": [0.0, 5e-5, 5e-4]},
     "label-sbp": SBP,
     "feature-sbp": SBP,
-    "dynamo-gat": {"model.rate": [0.0, 0.003, 0.01, 0.03, 0.1, 0.3], "model.sign": ["-", "+"]},
 }
 READING = ("model.adjacency", "model.norm_after")
 
@@ -62,6 +61,8 @@ def cells(method: str, tried: tuple[str, ...]) -> Iterator[Cell]:
     grid = dict(map(_values, tried)) or GRIDS.get(method)
     if grid is None:
         raise click.ClickException(f"{method} has no grid: say what to --try")
+    if len(grid) < len(tried):
+        raise click.ClickException("a setting is tried twice: it is KEY=VALUE,… with all values")
     return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
 
 
@@ -71,8 +72,8 @@ def _values(tried: str) -> tuple[str, list[Any]]:
         found = tomllib.loads(f"values = [{values}]")["values"]
     except tomllib.TOMLDecodeError as error:
         raise click.ClickException(f"--try {tried}: {error}") from error
-    if not found:
-        raise click.ClickException(f"--try {tried} has no values: it is KEY=VALUE,…")
+    if not found or "." not in key:
+        raise click.ClickException(f"--try {tried} is not TABLE.KEY=VALUE,…, such as training.lr=0.01,0.1")
     return key, found
 
 
@@ -97,7 +98,12 @@ def search(name: str, seeds: int, tried: tuple[str, ...], best: int) -> None:
     """Trains a recipe's grid and prints what validation says."""
     recipe = recipes.find(name)
     method, sign = recipe.method, 1 if METRICS[recipe.protocol.metric].higher_is_better else -1
-    found = [outcome(name, cell, seeds) for cell in tqdm([*cells(method, tried)], desc=name, leave=False)]
+    found = []
+    for cell in tqdm([*cells(method, tried)], desc=name, leave=False):
+        try:
+            found.append(outcome(name, cell, seeds))
+        except ZooError as error:
+            click.echo(f"{name}, {cell}: {error}")
     found.sort(key=lambda one: -sign * one.validation)
     click.echo(f"\n{name}: mean validation score over {seeds} seeds, best {min(best, len(found))} of {len(found)}")
     for one in found[:best]:
@@ -115,12 +121,15 @@ def search(name: str, seeds: int, tried: tuple[str, ...], best: int) -> None:
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--try", "tried", multiple=True, metavar="KEY=VALUE,…", help="Values of a recipe's setting, as in TOML.")
+@click.option("--try", "tried", multiple=True, metavar="TABLE.KEY=VALUE,…", help="Values of a setting, as in TOML.")
 @click.option("--best", type=click.IntRange(min=1), default=5, show_default=True, help="How many cells are printed.")
 def main(names: tuple[str, ...], seeds: int, tried: tuple[str, ...], best: int) -> None:
     """Searches the grids of recipes."""
     for name in names:
-        search(name, seeds, tried, best)
+        try:
+            search(name, seeds, tried, best)
+        except ZooError as error:
+            raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

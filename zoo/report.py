@@ -29,6 +29,8 @@ __all__ = [
     "checkpoint_rows",
     "checkpoint_table",
     "difference",
+    "last_layers",
+    "markdown_table",
     "number",
     "published",
     "spread",
@@ -181,7 +183,7 @@ def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) 
         f"## Measured\n\nRuns of a cell: {' or '.join(map(str, runs)) or 'none'}. {VERDICTS_IN_GRIDS}",
         _grid(table, {result.cell.name: _graded(result) for result in results}),
         "## Validation",
-        _grid(table, {result.cell.name: _validation(result) for result in results}),
+        _grid(table, {result.cell.name: spread(metric, result.val, None) for result in results}),
     ]
     if table.baseline is not None:
         differences = {result.cell.name: difference(metric, result.difference) for result in results}
@@ -193,7 +195,8 @@ def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) 
         texts = {name: f"{mean:.3g}" for name, mean in means.items()}
         parts += [f"## Mean {measure} of the last hidden layer", _grid(table, texts)]
     if table.timed:
-        times = {result.cell.name: _seconds_per_epoch(result) for result in results if result.rows}
+        seconds = {result.cell.name: result.seconds_per_epoch for result in results}
+        times = {name: f"{value:.2g}" for name, value in seconds.items() if value is not None}
         parts += ["## Seconds per epoch", _grid(table, times)]
     return "\n\n".join(parts)
 
@@ -208,10 +211,6 @@ def _graded(result: CellResult) -> str:
     """A cell's score with its verdict's first letter."""
     letter = result.verdict[0] if result.verdict in ("reproduced", "close", "higher", "lower") else ""
     return f"{spread(result.cell.recipe.protocol.metric, result.mean, result.std)} {letter}".rstrip()
-
-
-def _seconds_per_epoch(result: CellResult) -> str:
-    return f"{statistics.fmean(row.seconds / row.epochs for row in result.rows):.2g}"
 
 
 def last_layers(table: Table, layers: Iterable[LayerRow]) -> dict[str, dict[str, float]]:
@@ -231,7 +230,7 @@ def _cell_list(table: Table, results: list[CellResult], layers: Iterable[LayerRo
         [
             result.cell.row,
             result.cell.column,
-            _validation(result),
+            spread(result.cell.recipe.protocol.metric, result.val, None),
             spread(result.cell.recipe.protocol.metric, result.mean, result.std, len(result.rows)),
             published(result.cell.recipe.protocol.metric, result.cell.recipe.published),
             result.verdict,
@@ -254,12 +253,6 @@ def _cell_list(table: Table, results: list[CellResult], layers: Iterable[LayerRo
 def summaries(table: Table, rows: list[Row]) -> list[CellResult]:
     """A result per cell of a table, in its order, from what has been run."""
     return [summarise(cell, rows, baseline=table.baseline_of(cell)) for cell in table.cells]
-
-
-def _validation(result: CellResult) -> str:
-    """The mean validation score of a cell's runs, each at its selected epoch."""
-    mean = statistics.fmean(row.val for row in result.rows) if result.rows else None
-    return spread(result.cell.recipe.protocol.metric, mean, None)
 
 
 def dataset_page() -> str:

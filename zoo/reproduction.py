@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import difflib
 import fnmatch
+import functools
 import io
 import math
 import multiprocessing
@@ -17,7 +18,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,6 +47,7 @@ __all__ = [
     "read_layers",
     "read_results",
     "reproduce",
+    "run_folder",
     "summarise",
 ]
 
@@ -108,7 +109,7 @@ class Table:
         """The names of its columns, from left to right."""
         return list(dict.fromkeys(cell.column for cell in self.cells))
 
-    @cached_property
+    @functools.cached_property
     def _first_of_digest(self) -> dict[str, Recipe]:
         return {cell.recipe.digest(): cell.recipe for cell in reversed(self.cells)}
 
@@ -238,6 +239,16 @@ class CellResult:
     failures: tuple[str, ...] = ()
     difference: Difference | None = None
 
+    @property
+    def val(self) -> float | None:
+        """The mean validation score of the runs, each at its selected epoch; None without runs."""
+        return statistics.fmean(row.val for row in self.rows) if self.rows else None
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """The mean over runs, evaluations included; None without runs."""
+        return statistics.fmean(row.seconds / row.epochs for row in self.rows) if self.rows else None
+
 
 def list_tables() -> list[str]:
     """The names of all tables that come with the zoo, sorted."""
@@ -297,6 +308,8 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         if unknown := [key for key in settings.get(kind, {}) if not fnmatch.filter(names, key)]:
             raise RecipeError(f"{path}: overrides for {kind} {', '.join(unknown)}, which the table lacks")
 
+    find_settings = functools.cache(recipes.find_settings)  # cells share their bases
+
     def make_cell(row: str, column: str) -> Cell:
         places = (("row", row), ("column", column), ("cell", f"{row}/{column}"))
         levels = [
@@ -308,7 +321,7 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         overrides = recipes.merge({}, *levels)
         base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
         not_run = overrides.pop("not_run", settings.get("not_run", Cell.not_run))
-        settings_of_base = recipes.find_settings(base)
+        settings_of_base = dict(find_settings(base))
         if "published" in overrides:
             settings_of_base.pop("published", None)
         merged = recipes.merge(settings_of_base, overrides)

@@ -1,6 +1,7 @@
 """The models, one file per method. A class decorated with `register` in any file here is found by its method's name."""
 
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -45,6 +46,7 @@ def _bibtex(key: str, arxiv: str, title: str, authors: str, venue: str, year: st
     return f"@inproceedings{{{key}{year},\n{lines}}}"
 
 
+@functools.cache
 def _discover() -> dict[str, type[ZooModel]]:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")

@@ -203,7 +203,7 @@ def _kernel_gradients(
 
     c = _denominator_coefficients(denominator, version)
     grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-    grad_a, grad_c = (torch.zeros(coefficients.shape, dtype=torch.float64) for coefficients in (numerator, c))
+    grad_a, grad_c = (torch.zeros_like(coefficients, dtype=torch.float64) for coefficients in (numerator, c))
     written = grad_x, grad_a, grad_c
     arrays = [tensor.detach().contiguous().numpy() for tensor in (grad, x, ratio, numerator, c, clusters, *written)]
     base = 0.0 if version == "A" else _base(version)  # in version A the 1 is in c

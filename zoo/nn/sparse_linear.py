@@ -184,16 +184,17 @@ class Linear(nn.Module):
 
 
 def _drop(values: Tensor, p: float) -> Tensor:
-    """What `torch.nn.functional.dropout` gives, on a CPU faster (`benchmarks/kernels.py`).
+    """What `torch.nn.functional.dropout` does, on a CPU faster (`benchmarks/kernels.py`).
 
     There torch draws a float64 for one element after the other and keeps those with less than 1 - p; for Intel's
-    processors it may draw otherwise. Here a block's numbers are drawn, then compared: the same bits, on every CPU.
+    processors it may draw otherwise. Here a block's numbers are drawn, then compared. Where torch's are so too, a
+    contiguous tensor has the same bits from both.
     """
     if values.device.type != "cpu":
         return nn.functional.dropout(values, p)
-    kept = torch.empty(values.shape, dtype=values.dtype)
+    kept = torch.empty(values.shape, dtype=values.dtype, device="cpu")
     for block in kept.view(-1).split(DROPOUT_BLOCK):
-        torch.lt(torch.rand(len(block), dtype=torch.float64), 1 - p, out=block)
+        torch.lt(torch.rand(len(block), dtype=torch.float64, device="cpu"), 1 - p, out=block)
     return values * kept.div_(1 - p)
 
 
