@@ -186,6 +186,19 @@ def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
         assert (recipe.data.split, recipe.protocol.seeds) == ("public", 10)
 
 
+def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
+    cells = [cell for table in ("sbp-table3", "sbp-table15") for cell in reproduction.find_table(table).cells]
+    signed = [cell.recipe for cell in cells if "SBP" in cell.row]
+    assert {(recipe.method, recipe.data.name) for recipe in signed} == {
+        (method, data) for method in ("label-sbp", "feature-sbp") for data in ("ogbn-arxiv", "ogbn-products")
+    }
+    assert all(recipe.model["scalable"] for recipe in signed)
+    for cell in cells:
+        layers = cell.column if cell.recipe.data.name == "ogbn-arxiv" else "2"
+        assert cell.recipe.model["num_layers"] == int(layers)
+        assert cell.not_run != reproduction.Cell.not_run
+
+
 def test_figure_2_of_dynamo_gat_shares_its_runs_with_the_depth_study() -> None:
     def runs(table: str) -> dict[str, tuple[str, str]]:
         cells = reproduction.find_table(table).cells
