@@ -186,6 +186,17 @@ def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
         assert (recipe.data.split, recipe.protocol.seeds) == ("public", 10)
 
 
+@pytest.mark.parametrize("table", ["sbp-table3", "sbp-table11", "sbp-table15"])
+def test_gcns_with_contranorms_settings_have_its_layer_normalisation_behind_any_other(table: str) -> None:
+    for cell in reproduction.find_table(table).cells:
+        if cell.recipe.method == "gcn":
+            *others, last = cell.recipe.model["norms"]
+            assert last == "layernorm"
+            assert [norm.removesuffix("-mask-edges") for norm in others] == [
+                norm for norm in ("batchnorm", "pairnorm", "contranorm") if norm in cell.row.lower()
+            ]
+
+
 def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
     cells = [cell for table in ("sbp-table3", "sbp-table15") for cell in reproduction.find_table(table).cells]
     signed = [cell.recipe for cell in cells if "SBP" in cell.row]
