@@ -43,6 +43,7 @@ ABSENT = {
     "ogbn-arxiv": "ogb/ogbn_arxiv/raw/edge.csv.gz",
     "arxiv-year": "ogb/ogbn_arxiv/raw/edge.csv.gz",
     "ogbn-proteins": "ogb/ogbn_proteins/raw/edge.csv.gz",
+    "ogbn-products": "ogb/ogbn_products/raw/edge.csv.gz",
 }
 NODE_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs == 1]
 GRAPH_SETS = [name for name in datasets.list_datasets() if datasets.info(name).num_graphs > 1]
@@ -625,6 +626,18 @@ PROTEIN_TABLES: dict[str, list[list[float]]] = {
 }
 
 
+PRODUCT_TABLES: dict[str, list[list[float]]] = {
+    "raw/edge": [[0, 1], [2, 1], [1, 0], [3, 3]],
+    "raw/node-feat": [[0.5, -1.0], [1.0, 0.0], [0.25, 2.0], [0.0, 0.0]],
+    "raw/node-label": [[3], [0], [46], [3]],
+    "raw/num-node-list": [[4]],
+    "raw/num-edge-list": [[4]],
+    "split/sales_ranking/train": [[3], [0]],
+    "split/sales_ranking/valid": [[2]],
+    "split/sales_ranking/test": [[1]],
+}
+
+
 def write_tables(folder: Path, tables: dict[str, list[list[float]]]) -> None:
     for name, rows in tables.items():
         target = folder / f"{name}.csv.gz"
@@ -699,6 +712,19 @@ def test_ogbn_proteins_has_the_mean_of_a_proteins_edges_as_features(proteins_fol
     assert parts == [[1, 5], [0, 2], [3, 4]]
 
 
+def test_ogbn_products_is_undirected_and_split_by_sales_rank(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tables(tmp_path / "ogb" / "ogbn_products", PRODUCT_TABLES)
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    graph = load_graph("ogbn-products")
+    assert [end.tolist() for end in graph.edges()] == [[0, 1, 1, 2], [1, 0, 2, 1]], "none twice, no self-loop"
+    assert torch.equal(graph.ndata["feat"], torch.tensor(PRODUCT_TABLES["raw/node-feat"]))
+    assert graph.ndata["label"].tolist() == [3, 0, 46, 3]
+    parts = [graph.ndata[f"{part}_mask"].nonzero().flatten().tolist() for part in ("train", "val", "test")]
+    assert parts == [[0, 3], [2], [1]]
+
+
 @pytest.mark.parametrize(
     ("name", "rows"),
     [
@@ -739,7 +765,11 @@ def no_network(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "folder", "table"),
-    [("ogbn-arxiv", "ogbn_arxiv", "raw/node-feat"), ("ogbn-proteins", "ogbn_proteins", "split/species/train")],
+    [
+        ("ogbn-arxiv", "ogbn_arxiv", "raw/node-feat"),
+        ("ogbn-proteins", "ogbn_proteins", "split/species/train"),
+        ("ogbn-products", "ogbn_products", "split/sales_ranking/test"),
+    ],
 )
 def test_ogb_absent_and_offline(
     name: str, folder: str, table: str, cache: Path, monkeypatch: pytest.MonkeyPatch

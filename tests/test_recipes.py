@@ -174,6 +174,42 @@ def test_the_depth_study_compares_methods_and_nothing_else() -> None:
     assert len({cell.recipe.digest() for cell in cells}) == len(cells)
 
 
+def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
+    sgc, appnp, gcnii = (cell.recipe for cell in reproduction.find_table("propagation").cells)
+    assert (sgc.training.epochs, sgc.training.lr, sgc.protocol.select) == (100, 0.2, "last")
+    assert (appnp.model["num_steps"], appnp.model["alpha"], appnp.training.epochs) == (10, 0.1, 10_000)
+    assert [(group.parameters, group.weight_decay) for group in appnp.training.groups] == [("mlp.0.*", 5e-3)]
+    (deep,) = (cell for cell in reproduction.find_table("sbp-table14").cells if cell.name == "Cora GCNII/64")
+    assert (gcnii.name, gcnii.digest()) == (deep.recipe.name, deep.recipe.digest()), "they share their runs"
+    for recipe, value in zip((sgc, appnp, gcnii), (81.0, 83.3, 85.5), strict=True):
+        assert recipe.published is not None and recipe.published.value == value
+        assert (recipe.data.split, recipe.protocol.seeds) == ("public", 10)
+
+
+@pytest.mark.parametrize("table", ["sbp-table3", "sbp-table11", "sbp-table15"])
+def test_gcns_with_contranorms_settings_have_its_layer_normalisation_behind_any_other(table: str) -> None:
+    for cell in reproduction.find_table(table).cells:
+        if cell.recipe.method == "gcn":
+            *others, last = cell.recipe.model["norms"]
+            assert last == "layernorm"
+            assert [norm.removesuffix("-mask-edges") for norm in others] == [
+                norm for norm in ("batchnorm", "pairnorm", "contranorm") if norm in cell.row.lower()
+            ]
+
+
+def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
+    cells = [cell for table in ("sbp-table3", "sbp-table15") for cell in reproduction.find_table(table).cells]
+    signed = [cell.recipe for cell in cells if "SBP" in cell.row]
+    assert {(recipe.method, recipe.data.name) for recipe in signed} == {
+        (method, data) for method in ("label-sbp", "feature-sbp") for data in ("ogbn-arxiv", "ogbn-products")
+    }
+    assert all(recipe.model["scalable"] for recipe in signed)
+    for cell in cells:
+        layers = cell.column if cell.recipe.data.name == "ogbn-arxiv" else "2"
+        assert cell.recipe.model["num_layers"] == int(layers)
+        assert cell.not_run != reproduction.Cell.not_run
+
+
 def test_figure_2_of_dynamo_gat_shares_its_runs_with_the_depth_study() -> None:
     def runs(table: str) -> dict[str, tuple[str, str]]:
         cells = reproduction.find_table(table).cells

@@ -59,11 +59,11 @@ show a difference, which is not to say that there is none."""
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
 from their public origin; each is checked against its sha256 on every load (but those of `cora-full`, `genius`,
-`ogbn-arxiv`, `arxiv-year` and `ogbn-proteins`, which nobody has recorded). *Edges*: distinct undirected edges without
-self-loops, for a directed set its arcs. One class: regression; in a multilabel set a node can be of any number of them.
-Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with one class an item `class-a-b-c` (per cent of
-train, validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines them. `align=…` puts the
-features in the columns of another set (`zoo.datasets.alignment`).
+`ogbn-arxiv`, `arxiv-year`, `ogbn-proteins` and `ogbn-products`, which nobody has recorded). *Edges*: distinct
+undirected edges without self-loops, for a directed set its arcs. One class: regression; in a multilabel set a node can
+be of any number of them. Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with one class an item
+`class-a-b-c` (per cent of train, validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines
+them. `align=…` puts the features in the columns of another set (`zoo.datasets.alignment`).
 
 `syn-cora-hH-dD` are graphs of controlled homophily and degree, drawn by the seed: a share H of the edges joins nodes of
 one class, from 0.0 to 1.0 in tenths, and a node has 11.93 neighbours in the mean (d12) or 68.75 (d69). Nodes attach to

@@ -229,6 +229,14 @@ _CATALOG = {
             source="Hu et al. 2020, Open Graph Benchmark",
             reader="ogbn",
         ),
+        # 61,859,140 edges are published; 128 of them are, as others count, self-loops or double.
+        *_sets(
+            ("ogbn-products", "ogbn-products", 2449029, 61859012, 100, 47),
+            stored_splits=("official",),
+            default_split="official",
+            source="Hu et al. 2020, Open Graph Benchmark",
+            reader="ogbn",
+        ),
         *_sets(
             ("chameleon-traffic", "chameleon", 2277, 31371, 3132, 1),
             ("squirrel-traffic", "squirrel", 5201, 198353, 3148, 1),

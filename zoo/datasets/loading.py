@@ -13,8 +13,8 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
     """Loads a data set by name, its files checked against their sha256, with a split's masks.
 
     Raw files are looked for in `$ZOO_DATA`, then in the cache (`$ZOO_CACHE`, else the user's), then fetched from their
-    public origin. No sha256 is known of `cora-full` and `genius`, nor of `ogbn-arxiv`, `arxiv-year` and
-    `ogbn-proteins`, which the package `ogb` fetches.
+    public origin. No sha256 is known of `cora-full` and `genius`, nor of `ogbn-arxiv`, `arxiv-year`,
+    `ogbn-proteins` and `ogbn-products`, which the package `ogb` fetches.
 
     Args:
         name: One of `list_datasets()`.

@@ -32,13 +32,14 @@ _TABLES = {
     "ogbn-arxiv": ("node-feat", "node-label"),
     "arxiv-year": ("node-feat", "node_year"),
     "ogbn-proteins": ("edge-feat", "node-label"),
+    "ogbn-products": ("node-feat", "node-label"),
 }
-_SPLITS = {"ogbn-arxiv": "time", "ogbn-proteins": "species"}
+_SPLITS = {"ogbn-arxiv": "time", "ogbn-proteins": "species", "ogbn-products": "sales_ranking"}
 _PARTS = ("train", "valid", "test")
 
 
 def read(info: DatasetInfo) -> dgl.DGLGraph:
-    """ogbn-arxiv or arxiv-year, every citation in its own direction, or ogbn-proteins."""
+    """ogbn-arxiv or arxiv-year, every citation in its own direction, ogbn-proteins or ogbn-products."""
     from ogb.io.read_graph_raw import read_csv_graph_raw
 
     raw = _folder(info) / "raw"
@@ -84,7 +85,9 @@ def _mean_over_edges(src: Array, dst: Array, feat: Array, num_nodes: int) -> Arr
 
 
 def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Masks:
-    """The official split: of ogbn-arxiv by the year of publication, of ogbn-proteins by the species."""
+    """The official split: ogbn-arxiv's papers until 2017, of 2018, and later; ogbn-proteins' species; ogbn-products'
+    sales ranks, the best sold to train.
+    """
     folder = _folder(info) / "split" / _SPLITS[info.name]
     with _as_integrity_error(folder):
         parts = [torch.from_numpy(_table(folder / f"{part}.csv.gz")[:, 0]) for part in _PARTS]

@@ -6,7 +6,7 @@
 | `geom-gcn` | Geom-GCN's ten files, 60/20/20; `seed % 10` picks. Some leave out nodes off the largest component | yes |
 | `given` | the ten in the file of a heterophilous set; `seed % 10` picks | yes |
 | `polynormer` | the one 60/20/20 split that Polynormer's authors published | no |
-| `official` | Open Graph Benchmark's: ogbn-arxiv's papers until 2017, of 2018, and later; ogbn-proteins' species | no |
+| `official` | Open Graph Benchmark's: ogbn-arxiv by year, ogbn-proteins by species, ogbn-products by sales rank | no |
 | `tu-10fold` | ten stratified folds drawn once (seed 42): fold `seed % 10` tests, the next one validates | yes |
 | `tu-10fold-whole` | its folds: `seed % 10` validates, nine train, **all graphs test, training ones too** | yes |
 | `gin-10fold` | the ten test folds published for GIN; a stratified tenth of the rest, drawn anew, validates | yes |
