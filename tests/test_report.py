@@ -11,7 +11,7 @@ import pytest
 
 from zoo import registry, reproduction
 from zoo.errors import ZooError
-from zoo.plots import STYLES, Axis, draw, numeric
+from zoo.plots import STYLES, Axis, draw, has_plot, numeric
 from zoo.report import (
     BEGIN,
     END,
@@ -186,6 +186,41 @@ def test_a_page_tells_every_measure_and_on_request_the_time(tables: Path) -> Non
     assert "| not run | – | 1.5 | `gcn-csbm` |" in page and "| not run | 3 | – | `gcn-csbm` |" in page
 
 
+def profiled(tables: Path) -> Table:
+    """A table of two rows on three data sets that shows a measure by layer."""
+    (tables / "profiled.toml").write_text("""
+title = "Energy"
+base = "gcn-csbm"
+rows = ["ours", "theirs"]
+columns = ["here", "there", "nowhere"]
+layers = "dirichlet-energy"
+by_layer = true
+[row.theirs]
+model.hidden = 4
+""")
+    return find_table("profiled")
+
+
+def test_a_page_shows_measures_by_layer(tables: Path) -> None:
+    table = profiled(tables)
+    cells = {cell.name: cell for cell in table.cells}
+    measured = [layers(cells["ours/here"], seed, values) for seed, values in enumerate(("8 4 2", "4 2 1"))]
+    page = table_page(table, [], [*measured, layers(cells["theirs/there"], 0, "5 0.25")])
+    here = """\
+## Mean dirichlet-energy by layer, here
+
+|  | 1 | 2 | 3 |
+| --- | --- | --- | --- |
+| ours | 6 | 3 | 1.5 |
+| theirs | – | – | – |
+"""
+    assert here in page
+    assert "by layer, there\n\n|  | 1 | 2 |\n| --- | --- | --- |\n| ours | – | – |\n| theirs | 5 | 0.25 |\n" in page
+    assert "by layer, nowhere" not in page
+    assert "![Energy](profiled.svg)" in page
+    assert "by layer" not in table_page(dataclasses.replace(table, by_layer=False), [], measured)
+
+
 @pytest.mark.parametrize(
     ("names", "axis"),
     [
@@ -237,6 +272,30 @@ def test_a_panel_without_runs_is_not_drawn(tables: Path, tmp_path: Path) -> None
     assert [words.count(word) for word in ("A gcn", "B gcn")] == [1, 0]
 
 
+def test_measures_by_layer_are_drawn_with_a_maximum_of_1(tables: Path, tmp_path: Path) -> None:
+    figures = pytest.importorskip("matplotlib.figure", reason="the extra `plot`")
+    table, path, figure = profiled(tables), tmp_path / "plot.svg", figures.Figure(layout="constrained")
+    means = {"ours/here": [2.0, 8.0, 4.0], "theirs/here": [0.0, 0.0], "theirs/there": [5.0]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure", lambda **_: figure)
+        draw(table, [], {"dirichlet-energy": means}, path)
+    lines = {
+        axes.get_title(): [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+        for axes in figure.axes
+    }
+    assert lines == {
+        "here": [([1, 2, 3], [0.25, 1.0, 0.5]), ([1, 2], [0.0, 0.0])],
+        "there": [([], []), ([1], [1.0])],
+    }
+    words = texts(path.read_text())
+    assert [words.count(word) for word in ("layer", "dirichlet-energy, maximum 1", "ours", "theirs")] == [2, 2, 1, 1]
+
+
+def test_measures_by_layer_are_drawn_from_results(tables: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot`")
+    assert {"here", "there", "nowhere", "ours", "theirs"} <= set(texts(drawn(profiled(tables), tmp_path)))
+
+
 def test_many_lines_differ_in_more_than_color() -> None:
     assert len(set(STYLES)) == len(STYLES) >= 13
 
@@ -268,7 +327,7 @@ def test_drawing_without_matplotlib_is_one_clear_error(
 def test_every_plot_is_there_and_none_is_left_over() -> None:
     tables = [find_table(name) for name in reproduction.list_results(ROOT / "results")]
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.svg")}
-    assert made == {table.name for table in tables if numeric(table.columns)}
+    assert made == {table.name for table in tables if has_plot(table)}
 
 
 def test_remarks_name_whole_rows_and_columns(tables: Path) -> None:
