@@ -17,6 +17,8 @@ from zoo.report import (
     END,
     checkpoint_table,
     difference,
+    last_layers,
+    layer_means,
     markdown_table,
     spread,
     summaries,
@@ -24,7 +26,17 @@ from zoo.report import (
     write_pages,
     write_plots,
 )
-from zoo.reproduction import Cell, CellResult, Difference, LayerRow, Row, Table, find_table
+from zoo.reproduction import (
+    Cell,
+    CellResult,
+    Difference,
+    LayerRow,
+    Row,
+    Table,
+    find_table,
+    read_layers,
+    read_results,
+)
 from zoo.training.recipe import Published
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +58,33 @@ def test_the_guide_to_fine_tuning_quotes_the_generated_numbers() -> None:
     assert len(quoted) == 18
     for number in quoted:
         assert f"| {number} |" in page
+
+
+def test_the_page_on_cna_quotes_the_results() -> None:
+    text = " ".join((ROOT / "docs" / "methods" / "cna.md").read_text(encoding="utf-8").split())
+    table = find_table("cna-table1")
+    results = {result.cell.name: result for result in summaries(table, read_results(ROOT / "results/cna-table1.csv"))}
+    usual = {row: f"{results[f'{row}/standard split, best validation'].mean or 0:.0f}" for row in table.rows}
+    cora = sorted(mean for row, mean in usual.items() if row.startswith("Cora, "))
+    others = ", ".join(f"{usual[row]} on {row}" for row in ("CiteSeer", "PubMed", "Computers"))
+    assert f"{cora[0]} to {cora[-1]} on Cora, {others}." in text
+    weak = {row: results[f"{row}/authors' split, best test"].verdict for row in table.rows}
+    missed = [row for row, verdict in weak.items() if verdict in ("close", "higher", "lower")]
+    assert f"every published value is reproduced but that of {' and '.join(missed)} (" in text
+
+
+def test_the_page_on_cna_has_the_published_energies_of_the_tables_cells() -> None:
+    page = (ROOT / "docs" / "methods" / "cna.md").read_text(encoding="utf-8")
+    table = find_table("cna-fig4")
+    _, _, section = page.partition("## Dirichlet energies of figure 4")
+    grid = [line.strip("| ").split(" | ") for line in section.partition("\n## ")[0].splitlines() if line[:1] == "|"]
+    assert grid[0] == table.columns and [row for row, *_ in grid[2:]] == table.rows
+    ours = last_layers(layer_means(table, read_layers(ROOT / "results", table)))["dirichlet-energy"]
+    (factor,) = map(float, re.findall(r"ours of CNA are within a\s+factor\s+of (\d\.\d)", section))
+    for row, *values in grid[2:]:
+        for depth, value in zip(("2", "4"), values, strict=False):
+            if " CNA " in row:
+                assert 1 / factor < ours[f"{row}/{depth}"] / float(value) < factor, (row, depth)
 
 
 def test_no_page_is_left_over() -> None:
