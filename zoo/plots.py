@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-__all__ = ["Axis", "draw", "has_plot", "numeric"]
+__all__ = ["Axis", "LayerMeans", "draw", "has_plot", "numeric"]
 
 # The same bytes each time, and text as text. The keys' type differs among versions of matplotlib.
 STYLE: dict[Any, Any] = {"svg.hashsalt": "dgl-zoo", "svg.fonttype": "none", "font.size": 9}
