@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 from scipy import stats
 
-from zoo.report import last_layers, markdown_table, number, spread, summaries
+from zoo.report import last_layers, layer_means, markdown_table, number, spread, summaries
 from zoo.reproduction import CellResult, find_table, read_layers, read_results
 
 WITHIN = {"all": math.inf, "within 20 points": 20.0, "within 10 points": 10.0}  # of the graph's best validation score
@@ -69,7 +69,7 @@ def correlation_lines(graph: str, cells: list[CellResult], measures: Measures) -
 def main(results: Path) -> None:
     """Prints the best and the largest depth of every method, and what μ and Dirichlet energy tell of the score."""
     table = find_table("depth-study")
-    measures = last_layers(table, read_layers(results, table))
+    measures = last_layers(layer_means(table, read_layers(results, table)))
     by_row: dict[str, list[CellResult]] = {}
     by_graph: dict[str, list[CellResult]] = {}
     for result in summaries(table, read_results(results / f"{table.name}.csv")):

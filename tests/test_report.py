@@ -11,12 +11,14 @@ import pytest
 
 from zoo import registry, reproduction
 from zoo.errors import ZooError
-from zoo.plots import STYLES, Axis, draw, numeric
+from zoo.plots import STYLES, Axis, draw, has_plot, numeric
 from zoo.report import (
     BEGIN,
     END,
     checkpoint_table,
     difference,
+    last_layers,
+    layer_means,
     markdown_table,
     spread,
     summaries,
@@ -24,7 +26,17 @@ from zoo.report import (
     write_pages,
     write_plots,
 )
-from zoo.reproduction import Cell, CellResult, Difference, LayerRow, Row, Table, find_table
+from zoo.reproduction import (
+    Cell,
+    CellResult,
+    Difference,
+    LayerRow,
+    Row,
+    Table,
+    find_table,
+    read_layers,
+    read_results,
+)
 from zoo.training.recipe import Published
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +58,33 @@ def test_the_guide_to_fine_tuning_quotes_the_generated_numbers() -> None:
     assert len(quoted) == 18
     for number in quoted:
         assert f"| {number} |" in page
+
+
+def test_the_page_on_cna_quotes_the_results() -> None:
+    text = " ".join((ROOT / "docs" / "methods" / "cna.md").read_text(encoding="utf-8").split())
+    table = find_table("cna-table1")
+    results = {result.cell.name: result for result in summaries(table, read_results(ROOT / "results/cna-table1.csv"))}
+    usual = {row: f"{results[f'{row}/standard split, best validation'].mean or 0:.0f}" for row in table.rows}
+    cora = sorted(mean for row, mean in usual.items() if row.startswith("Cora, "))
+    others = ", ".join(f"{usual[row]} on {row}" for row in ("CiteSeer", "PubMed", "Computers"))
+    assert f"{cora[0]} to {cora[-1]} on Cora, {others}." in text
+    weak = {row: results[f"{row}/authors' split, best test"].verdict for row in table.rows}
+    missed = [row for row, verdict in weak.items() if verdict in ("close", "higher", "lower")]
+    assert f"every published value is reproduced but that of {' and '.join(missed)} (" in text
+
+
+def test_the_page_on_cna_has_the_published_energies_of_the_tables_cells() -> None:
+    page = (ROOT / "docs" / "methods" / "cna.md").read_text(encoding="utf-8")
+    table = find_table("cna-fig4")
+    _, _, section = page.partition("## Dirichlet energies of figure 4")
+    grid = [line.strip("| ").split(" | ") for line in section.partition("\n## ")[0].splitlines() if line[:1] == "|"]
+    assert grid[0] == table.columns and [row for row, *_ in grid[2:]] == table.rows
+    ours = last_layers(layer_means(table, read_layers(ROOT / "results", table)))["dirichlet-energy"]
+    (factor,) = map(float, re.findall(r"ours of CNA are within a\s+factor\s+of (\d\.\d)", section))
+    for row, *values in grid[2:]:
+        for depth, value in zip(("2", "4"), values, strict=False):
+            if " CNA " in row:
+                assert 1 / factor < ours[f"{row}/{depth}"] / float(value) < factor, (row, depth)
 
 
 def test_no_page_is_left_over() -> None:
@@ -186,6 +225,41 @@ def test_a_page_tells_every_measure_and_on_request_the_time(tables: Path) -> Non
     assert "| not run | – | 1.5 | `gcn-csbm` |" in page and "| not run | 3 | – | `gcn-csbm` |" in page
 
 
+def profiled(tables: Path) -> Table:
+    """A table of two rows on three data sets that shows a measure by layer."""
+    (tables / "profiled.toml").write_text("""
+title = "Energy"
+base = "gcn-csbm"
+rows = ["ours", "theirs"]
+columns = ["here", "there", "nowhere"]
+layers = "dirichlet-energy"
+by_layer = true
+[row.theirs]
+model.hidden = 4
+""")
+    return find_table("profiled")
+
+
+def test_a_page_shows_measures_by_layer(tables: Path) -> None:
+    table = profiled(tables)
+    cells = {cell.name: cell for cell in table.cells}
+    measured = [layers(cells["ours/here"], seed, values) for seed, values in enumerate(("8 4 2", "4 2 1"))]
+    page = table_page(table, [], [*measured, layers(cells["theirs/there"], 0, "5 0.25")])
+    here = """\
+## Mean dirichlet-energy by layer, here
+
+|  | 1 | 2 | 3 |
+| --- | --- | --- | --- |
+| ours | 6 | 3 | 1.5 |
+| theirs | – | – | – |
+"""
+    assert here in page
+    assert "by layer, there\n\n|  | 1 | 2 |\n| --- | --- | --- |\n| ours | – | – |\n| theirs | 5 | 0.25 |\n" in page
+    assert "by layer, nowhere" not in page
+    assert "![Energy](profiled.svg)" in page
+    assert "by layer" not in table_page(dataclasses.replace(table, by_layer=False), [], measured)
+
+
 @pytest.mark.parametrize(
     ("names", "axis"),
     [
@@ -237,6 +311,30 @@ def test_a_panel_without_runs_is_not_drawn(tables: Path, tmp_path: Path) -> None
     assert [words.count(word) for word in ("A gcn", "B gcn")] == [1, 0]
 
 
+def test_measures_by_layer_are_drawn_with_a_maximum_of_1(tables: Path, tmp_path: Path) -> None:
+    figures = pytest.importorskip("matplotlib.figure", reason="the extra `plot`")
+    table, path, figure = profiled(tables), tmp_path / "plot.svg", figures.Figure(layout="constrained")
+    means = {"ours/here": [2.0, 8.0, 4.0], "theirs/here": [0.0, 0.0], "theirs/there": [5.0]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure", lambda **_: figure)
+        draw(table, [], {"dirichlet-energy": means}, path)
+    lines = {
+        axes.get_title(): [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+        for axes in figure.axes
+    }
+    assert lines == {
+        "here": [([1, 2, 3], [0.25, 1.0, 0.5]), ([1, 2], [0.0, 0.0])],
+        "there": [([], []), ([1], [1.0])],
+    }
+    words = texts(path.read_text())
+    assert [words.count(word) for word in ("layer", "dirichlet-energy, maximum 1", "ours", "theirs")] == [2, 2, 1, 1]
+
+
+def test_measures_by_layer_are_drawn_from_results(tables: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot`")
+    assert {"here", "there", "nowhere", "ours", "theirs"} <= set(texts(drawn(profiled(tables), tmp_path)))
+
+
 def test_many_lines_differ_in_more_than_color() -> None:
     assert len(set(STYLES)) == len(STYLES) >= 13
 
@@ -268,7 +366,7 @@ def test_drawing_without_matplotlib_is_one_clear_error(
 def test_every_plot_is_there_and_none_is_left_over() -> None:
     tables = [find_table(name) for name in reproduction.list_results(ROOT / "results")]
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.svg")}
-    assert made == {table.name for table in tables if numeric(table.columns)}
+    assert made == {table.name for table in tables if has_plot(table)}
 
 
 def test_remarks_name_whole_rows_and_columns(tables: Path) -> None:

@@ -445,6 +445,7 @@ def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
     [
         ('"dirichlet-energy"', '"energy"', "layers = 'energy': choose from dirichlet-energy, mad"),
         ('"dirichlet-energy"', '["mad", "energy"]', "layers = 'energy': choose from dirichlet-energy, mad"),
+        ('layers = "dirichlet-energy"', "by_layer = true", "by_layer without layers"),
         ("layers =", "panel = [2]\nlayers =", r"panel = \[2\]: a row has no such word"),
         ("layers =", 'panel = ["gcn"]\nlayers =', "a row has no such word"),
         ('base = "gcn-csbm"', 'base = "sage-nci1"', "gcn/2: layers are measured on one graph"),

@@ -1,4 +1,7 @@
-"""Pictures of tables whose columns are numbers. To draw takes matplotlib: `pip install 'dgl-zoo[plot]'`."""
+"""Pictures of tables whose columns are numbers or that show measures by layer.
+
+To draw takes matplotlib: `pip install 'dgl-zoo[plot]'`.
+"""
 
 import io
 import math
@@ -6,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zoo._files import write_bytes
 from zoo.errors import ZooError
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-__all__ = ["Axis", "draw", "numeric"]
+__all__ = ["Axis", "LayerMeans", "draw", "has_plot", "numeric"]
 
 # The same bytes each time, and text as text. The keys' type differs among versions of matplotlib.
 STYLE: dict[Any, Any] = {"svg.hashsalt": "dgl-zoo", "svg.fonttype": "none", "font.size": 9}
@@ -26,6 +29,9 @@ STYLES = [f"C{color}{dashes}" for dashes in ("o-", "s--", "^:") for color in ran
 LEGEND_PER_PANEL = 3  # entries in a line of the legend
 WIDTH, HEIGHT = 3.4, 2.6  # inches of one panel's axes
 MAP_SIZE = (6.4, 4.8)
+
+
+LayerMeans: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -45,19 +51,24 @@ def numeric(names: Sequence[str]) -> Axis | None:
     return Axis(labels.pop(), tuple(float(match[2]) for match in matches))
 
 
-def draw(
-    table: Table, results: Sequence[CellResult], last_layers: Mapping[str, Mapping[str, float]], path: Path
-) -> None:
-    """Draws a table whose columns are `numeric`, as SVG.
+def has_plot(table: Table) -> bool:
+    """Whether there is something to draw: columns are `numeric`, or the table shows measures by layer."""
+    return table.by_layer or numeric(table.columns) is not None
 
-    Rows that are numeric too give a map of mean test scores. Others are lines, in the panels that `Table.panel` asks
-    for: the mean test score with a band of one standard deviation to each side, and below it what `Table.layers` asks
-    for. Panels of which nothing has been run are left out.
+
+def draw(table: Table, results: Sequence[CellResult], layers: LayerMeans, path: Path) -> None:
+    """Draws a table that has a plot, as SVG.
+
+    `Table.by_layer` gives a panel for each column and measure: a line per row over the numbers of the layers, the
+    measure's mean divided by its maximum. Otherwise rows that are numeric too give a map of mean test scores. Others
+    are lines, in the panels that `Table.panel` asks for: the mean test score with a band of one standard deviation to
+    each side, and below it what `Table.layers` asks for, of the last hidden layer. Panels of which nothing has been
+    run are left out.
 
     Args:
         table: The table.
         results: A result for each of its cells.
-        last_layers: By the measure and the cell's name: the mean over runs of the last hidden layer's.
+        layers: By the measure and the cell's name: the mean over runs of each hidden layer's, first layer first.
         path: The file.
 
     Raises:
@@ -71,12 +82,39 @@ def draw(
     picture = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         figure = Figure(layout="constrained")
-        if numeric(table.rows):
+        if table.by_layer:
+            _draw_layers(figure, table, layers)
+        elif numeric(table.rows):
             _draw_map(figure, table, results)
         else:
-            _draw_panels(figure, table, results, last_layers)
+            _draw_panels(figure, table, results, layers)
         figure.savefig(picture, format="svg", metadata={"Date": None})
     write_bytes(path, picture.getvalue())
+
+
+def _draw_layers(figure: "Figure", table: Table, layers: LayerMeans) -> None:
+    measured = {name for means in layers.values() for name in means}
+    columns = [column for column in table.columns if any(f"{row}/{column}" in measured for row in table.rows)]
+    columns = columns or table.columns
+    figure.set_size_inches(WIDTH * len(columns), HEIGHT * len(table.layers))
+    panels = [(measure, column) for measure in table.layers for column in columns]
+    lines: list[Line2D] = []
+    for place, (measure, column) in enumerate(panels, start=1):
+        axes = figure.add_subplot(len(table.layers), len(columns), place, title=column)
+        axes.set(xlabel="layer", ylabel=f"{measure}, maximum 1")
+        axes.locator_params(axis="x", integer=True)
+        lines = [
+            _draw_profile(axes, layers[measure].get(f"{row}/{column}", ()), STYLES[i % len(STYLES)])
+            for i, row in enumerate(table.rows)
+        ]
+    _add_legend(figure, dict(zip(table.rows, lines, strict=True)), len(columns))
+
+
+def _draw_profile(axes: "Axes", values: Sequence[float], style: str) -> "Line2D":
+    """A line over the numbers of the layers, its maximum at 1 if it is not 0 throughout."""
+    top = max(values, default=1.0) or 1.0
+    (line,) = axes.plot(range(1, len(values) + 1), [value / top for value in values], style, markersize=3, linewidth=1)
+    return line
 
 
 def _draw_map(figure: "Figure", table: Table, results: Sequence[CellResult]) -> None:
@@ -91,9 +129,7 @@ def _draw_map(figure: "Figure", table: Table, results: Sequence[CellResult]) -> 
     figure.colorbar(mesh, label=_score_label(results))
 
 
-def _draw_panels(
-    figure: "Figure", table: Table, results: Sequence[CellResult], last_layers: Mapping[str, Mapping[str, float]]
-) -> None:
+def _draw_panels(figure: "Figure", table: Table, results: Sequence[CellResult], layers: LayerMeans) -> None:
     by_name = {result.cell.name: result for result in results}
     panels = _panels(table)
     panels = {title: rows for title, rows in panels.items() if _has_scores(table, rows, by_name)} or panels
@@ -101,7 +137,7 @@ def _draw_panels(
     across, kinds = min(len(panels), MOST_ACROSS), 1 + len(table.layers)
     down = kinds * math.ceil(len(panels) / across)
     figure.set_size_inches(WIDTH * across, HEIGHT * down)
-    handles = {}
+    handles: dict[str, Line2D] = {}
     for i, (title, members) in enumerate(panels.items()):
         top = kinds * (i // across) * across + i % across + 1
         shown = [by_name[f"{row}/{column}"] for row in members.values() for column in table.columns]
@@ -114,9 +150,14 @@ def _draw_panels(
             names, style = [f"{row}/{column}" for column in table.columns], STYLES[lines.index(line) % len(STYLES)]
             handles[line] = _draw_scores(scores, table, [by_name[name] for name in names], style)
             for measure, axes in measures.items():
-                _draw_line(axes, table, [last_layers[measure].get(name, math.nan) for name in names], style)
-    ncols = min(len(handles), LEGEND_PER_PANEL * across)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
+                _draw_line(axes, table, [layers[measure].get(name, [math.nan])[-1] for name in names], style)
+    _add_legend(figure, handles, across)
+
+
+def _add_legend(figure: "Figure", lines: Mapping[str, "Line2D"], across: int) -> None:
+    """Below all panels, of which so many are side by side."""
+    ncols = min(len(lines), LEGEND_PER_PANEL * across)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=ncols)
 
 
 def _has_scores(table: Table, rows: Mapping[str, str], results: Mapping[str, CellResult]) -> bool:

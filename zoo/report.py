@@ -8,7 +8,7 @@ from zoo import registry
 from zoo._files import write_text
 from zoo.datasets.catalog import info, list_datasets
 from zoo.errors import ZooError
-from zoo.plots import draw, numeric
+from zoo.plots import LayerMeans, draw, has_plot, numeric
 from zoo.registry import Checkpoint, Published
 from zoo.reproduction import (
     Cell,
@@ -30,6 +30,7 @@ __all__ = [
     "checkpoint_table",
     "difference",
     "last_layers",
+    "layer_means",
     "markdown_table",
     "number",
     "published",
@@ -134,7 +135,8 @@ def checkpoint_table(entries: Iterable[Checkpoint]) -> str:
 def table_page(table: Table, results: list[CellResult], layers: Iterable[LayerRow] = ()) -> str:
     """A page with a table's cells, their notes and diagnoses, and the command that makes them.
 
-    A table whose columns are numbers is printed as grids, and has its plot; any other has a line per cell.
+    A table whose columns are numbers is printed as grids; any other has a line per cell. The plot, if it has one,
+    stands above, measures by layer below.
 
     Args:
         table: The table.
@@ -148,12 +150,15 @@ def table_page(table: Table, results: list[CellResult], layers: Iterable[LayerRo
                 remarks.setdefault(text, []).append(result.cell)
     lines = [f"- **{_places(table, cells)}.** {text}" for text, cells in remarks.items()]
     sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
+    means = layer_means(table, layers)
     parts = [
         f"# {table.title}",
         f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
         HOW_TO_READ,
         HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
-        _grids(table, results, layers) if numeric(table.columns) else _cell_list(table, results, layers),
+        f"![{table.title}]({table.name}.svg)" if has_plot(table) else "",
+        _grids(table, results, means) if numeric(table.columns) else _cell_list(table, results, means),
+        _by_layer(table, means) if table.by_layer else "",
         "## Remarks\n\n" + "\n".join(lines) if lines else "",
         "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
     ]
@@ -174,12 +179,11 @@ def _places(table: Table, cells: list[Cell]) -> str:
     return "; ".join(names + left)
 
 
-def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) -> str:
-    """The plot, then grids: scores, differences, published values, measures of the last layers, times."""
+def _grids(table: Table, results: list[CellResult], layers: LayerMeans) -> str:
+    """Grids: scores, differences, published values, measures of the last layers, times."""
     metric = results[0].cell.recipe.protocol.metric
     runs = sorted({len(result.rows) for result in results if result.rows})
     parts = [
-        f"![{table.title}]({table.name}.svg)",
         f"## Measured\n\nRuns of a cell: {' or '.join(map(str, runs)) or 'none'}. {VERDICTS_IN_GRIDS}",
         _grid(table, {result.cell.name: _graded(result) for result in results}),
         "## Validation",
@@ -191,7 +195,7 @@ def _grids(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) 
     if any(result.cell.recipe.published for result in results):
         values = {result.cell.name: published(metric, result.cell.recipe.published) for result in results}
         parts += ["## Published", _grid(table, values)]
-    for measure, means in last_layers(table, layers).items():
+    for measure, means in last_layers(layers).items():
         texts = {name: f"{mean:.3g}" for name, mean in means.items()}
         parts += [f"## Mean {measure} of the last hidden layer", _grid(table, texts)]
     if table.timed:
@@ -213,17 +217,39 @@ def _graded(result: CellResult) -> str:
     return f"{spread(result.cell.recipe.protocol.metric, result.mean, result.std)} {letter}".rstrip()
 
 
-def last_layers(table: Table, layers: Iterable[LayerRow]) -> dict[str, dict[str, float]]:
-    """By the measure and the cell's name: the mean over runs of what was measured of the last hidden layer."""
-    values: dict[str, dict[str, list[float]]] = {measure: {} for measure in table.layers}
+def _by_layer(table: Table, layers: LayerMeans) -> str:
+    """Rows by layers, for each measure and each column of which anything has been measured."""
+    parts = []
+    for measure, means in layers.items():
+        for column in table.columns:
+            lines = {row: means.get(f"{row}/{column}", []) for row in table.rows}
+            if depth := max(map(len, lines.values())):
+                rows = [
+                    [row, *(f"{mean:.3g}" for mean in line), *["–"] * (depth - len(line))]
+                    for row, line in lines.items()
+                ]
+                parts.append(f"## Mean {measure} by layer, {column}")
+                parts.append(markdown_table(["", *map(str, range(1, depth + 1))], rows))
+    return "\n\n".join(parts)
+
+
+def layer_means(table: Table, layers: Iterable[LayerRow]) -> dict[str, dict[str, list[float]]]:
+    """By the measure and the cell's name: the mean over runs of what was measured of each hidden layer, in order."""
+    runs: dict[str, dict[str, list[tuple[float, ...]]]] = {measure: {} for measure in table.layers}
     for row in layers:
-        values[row.measure].setdefault(row.cell, []).append(row.numbers[-1])
+        runs[row.measure].setdefault(row.cell, []).append(row.numbers)
     return {
-        measure: {name: statistics.fmean(found) for name, found in cells.items()} for measure, cells in values.items()
+        measure: {name: list(map(statistics.fmean, zip(*numbers, strict=True))) for name, numbers in cells.items()}
+        for measure, cells in runs.items()
     }
 
 
-def _cell_list(table: Table, results: list[CellResult], layers: Iterable[LayerRow]) -> str:
+def last_layers(means: LayerMeans) -> dict[str, dict[str, float]]:
+    """By the measure and the cell's name: the last of the means by layer."""
+    return {measure: {name: line[-1] for name, line in cells.items()} for measure, cells in means.items()}
+
+
+def _cell_list(table: Table, results: list[CellResult], layers: LayerMeans) -> str:
     """A line for each cell."""
     header = ["row", "column", "validation", "measured (n)", "published", "verdict", "recipe"]
     rows = [
@@ -242,7 +268,7 @@ def _cell_list(table: Table, results: list[CellResult], layers: Iterable[LayerRo
         header.insert(4, f"against {table.baseline} (n)")
         for row, result in zip(rows, results, strict=True):
             row.insert(4, difference(result.cell.recipe.protocol.metric, result.difference))
-    for measure, means in last_layers(table, layers).items():
+    for measure, means in last_layers(layers).items():
         header.insert(-1, f"{measure}, last layer")
         for row, result in zip(rows, results, strict=True):
             name = result.cell.name
@@ -309,7 +335,7 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
 
 
 def write_plots(results: Path, docs: Path) -> list[Path]:
-    """Writes docs/results/<table>.svg, to which the page links, for every results file whose columns are numbers.
+    """Writes docs/results/<table>.svg, to which the page links, for every results file with a plot.
 
     Args:
         results: Folder of the results.
@@ -324,8 +350,8 @@ def write_plots(results: Path, docs: Path) -> list[Path]:
     written = []
     for name in list_results(results):
         table = find_table(name)
-        if numeric(table.columns):
+        if has_plot(table):
             written.append(docs / "results" / f"{name}.svg")
             rows = read_results(results / f"{name}.csv")
-            draw(table, summaries(table, rows), last_layers(table, read_layers(results, table)), written[-1])
+            draw(table, summaries(table, rows), layer_means(table, read_layers(results, table)), written[-1])
     return written

@@ -88,6 +88,8 @@ class Table:
         layers: Of `MEASURES`, taken of every hidden layer of each run's model. Default: none.
         panel: Which words of a row's name, counted from 1, name the part of the plot in which it is a line, named by
             the other words. Default: all rows are in one.
+        by_layer: Whether page and plot show what `layers` asks for layer by layer, the plot each row's divided by its
+            maximum. Default: of the last hidden layer only.
         timed: Whether its page tells how long an epoch takes.
     """
 
@@ -97,6 +99,7 @@ class Table:
     baseline: str | None = None
     layers: tuple[str, ...] = ()
     panel: tuple[int, ...] = ()
+    by_layer: bool = False
     timed: bool = False
 
     @property
@@ -266,8 +269,8 @@ def find_table(name: str) -> Table:
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
     `[cell."ROW/COLUMN"]`, the later ones winning. Their names can be shell patterns: `[row."Cora *"]`. `published`
     takes the place of the whole of the base recipe's; where the last override that names it is `{}`, there is none.
-    `not_run`, for all or some cells, says why they have no runs. `Table` explains `baseline`, `layers`, `panel` and
-    `timed`, which it may have; one measure can stand in `layers` without a list.
+    `not_run`, for all or some cells, says why they have no runs. `Table` explains `baseline`, `layers`, `panel`,
+    `by_layer` and `timed`, which it may have; one measure can stand in `layers` without a list.
 
     Raises:
         RecipeNotFound: No such table or recipe.
@@ -287,7 +290,7 @@ def find_table(name: str) -> Table:
 
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     known: dict[str, Any] = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str, "not_run": str}
-    known |= {"layers": (str, list), "panel": list, "timed": bool}
+    known |= {"layers": (str, list), "panel": list, "by_layer": bool, "timed": bool}
     known |= {"row": dict, "column": dict, "cell": dict}
     for key, value in settings.items():
         if key not in known or not isinstance(value, known[key]):
@@ -301,6 +304,9 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     layers = (layers,) if isinstance(layers, str) else tuple(layers)
     if unknown := [measure for measure in layers if measure not in MEASURES]:
         raise RecipeError(f"{path}: layers = {unknown[0]!r}: choose from {', '.join(MEASURES)}")
+    by_layer = settings.get("by_layer", False)
+    if by_layer and not layers:
+        raise RecipeError(f"{path}: by_layer without layers: name a measure, of {', '.join(MEASURES)}")
     if not all(word in range(1, 1 + len(row.split())) for word in settings.get("panel", []) for row in rows):
         raise RecipeError(f"{path}: panel = {settings['panel']}: a row has no such word; count them from 1")
     places = {"row": rows, "column": columns, "cell": [f"{row}/{column}" for row in rows for column in columns]}
@@ -334,7 +340,7 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
         if layers and info(cell.recipe.data.name).task.startswith("graph-"):
             raise RecipeError(f"{path}: {cell.name}: layers are measured on one graph, which its data is not")
     panel, timed = tuple(settings.get("panel", ())), settings.get("timed", False)
-    return Table(path.stem, settings["title"], cells, baseline, layers, panel, timed)
+    return Table(path.stem, settings["title"], cells, baseline, layers, panel, by_layer, timed)
 
 
 def list_results(folder: Path) -> list[str]:
