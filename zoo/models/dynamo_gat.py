@@ -37,10 +37,10 @@ No code was published, and the paper leaves much open. What is done about each g
 | one-shot pruning | an edge is removed at once with probability p_ij: w falls as fast on average | `gradual` |
 
 E over draws of the noise cannot be meant for a layer's own: that covariance is σ² for i = j and 0 else. The defaults
-that the paper does not give are those of which no other value that was tried is better by a point of validation accuracy
-on Cora (docs/methods/dynamo-gat.md). The paper's five ablations are `noise=0`;
-`covariance="none"`, for which the bracket in p is 1; `fixed_threshold`; `gradual=False`; and `recalibrate=False`, where
-the weights are w_ij α_ij and α_ij a share of all edges, removed ones too.
+that the paper does not give are those of which no other value that was tried is better by a point of validation
+accuracy on Cora (docs/methods/dynamo-gat.md). The paper's five ablations are `noise=0`; `covariance="none"`, for which
+the bracket in p is 1; `fixed_threshold`; `gradual=False`; and `recalibrate=False`, where the weights are w_ij α_ij and
+α_ij a share of all edges, removed ones too.
 
 A removed edge is left out of its layer's graph: neither scores nor messages are computed along it (without
 recalibration its score is, for the others' shares). A node that loses all others keeps its self-loop, which is a
