@@ -7,7 +7,7 @@ the last hidden layer's μ at both, and seconds per epoch at the largest depth.
 
 For every graph: Spearman's rank correlation, over methods and depths, of the mean test score with the last hidden
 layer's μ and Dirichlet energy; of all cells that have been run, and of those that validate within 20 and within 10
-points of the best.
+points of the best; without those whose measure is not finite.
 """
 
 import math
@@ -52,12 +52,13 @@ def depth_line(row: str, cells: list[CellResult], deepest: str, mu: Mapping[str,
 def correlation_lines(graph: str, cells: list[CellResult], measures: Measures) -> list[list[str]]:
     """Rows of the table of correlations: one for each limit of `WITHIN` that lets in enough cells."""
     best, lines = max(map(validation, cells)), []
+    finite = [result for result in cells if all(math.isfinite(means[result.cell.name]) for means in measures.values())]
     for which, limit in WITHIN.items():
-        near = [result for result in cells if validation(result) >= best - limit]
+        near = [result for result in finite if validation(result) >= best - limit]
         if len(near) >= FEWEST:
             tests = [result.mean for result in near]
             ranks = [
-                stats.spearmanr([means[result.cell.name] for result in near], tests, nan_policy="omit").statistic
+                stats.spearmanr([means[result.cell.name] for result in near], tests).statistic
                 for means in measures.values()
             ]
             lines.append([graph, which, str(len(near)), *(f"{rank:+.2f}" for rank in ranks)])

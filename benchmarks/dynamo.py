@@ -15,7 +15,7 @@ For these two, models are taken from the folders of the runs: `zoo reproduce dyn
 dynamo-table3` come first.
 
 `speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT, trained in
-turn. GAT has no dropout here: DYNAMO-GAT has none between its layers. So early in training hardly an edge is gone yet.
+turn. GAT has no dropout here: DYNAMO-GAT has none between its layers. In these few epochs hardly an edge is pruned.
 """
 
 import statistics
