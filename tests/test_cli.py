@@ -14,7 +14,7 @@ from zoo._files import resource
 from zoo.bundling import _best
 from zoo.cli import main
 from zoo.demo import Line
-from zoo.errors import IntegrityError
+from zoo.errors import DatasetNotFound, IntegrityError
 from zoo.reproduction import Row, read_results
 
 
@@ -229,6 +229,20 @@ def test_the_demo_fails_where_a_checkpoint_is_broken(monkeypatch: pytest.MonkeyP
     result = run("demo")
     assert result.exit_code == 1
     assert "BROKEN" in result.output and "0 of 0 scores" in result.output
+
+
+def test_the_demo_tells_what_data_is_missing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(name: str) -> None:
+        raise DatasetNotFound("not there")
+
+    monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["gat-cora", "gcn-cora", "gcn-citeseer"])
+    monkeypatch.setattr("zoo.demo.evaluate", evaluate)
+    monkeypatch.setattr("zoo.demo._finetune", lambda: None)
+    monkeypatch.setattr("zoo.demo._reproduce", lambda: None)
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("Neither at hand nor to be fetched: citeseer, cora.") == 1
+    assert "0 of 0 scores" in result.output and "The data of 3 others is missing" in result.output
 
 
 def test_the_demo_fails_where_a_score_is_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,9 +39,7 @@ class Line:
     @property
     def shown(self) -> str:
         """The last cell of the line."""
-        if self.broken:
-            return "BROKEN"
-        return "no data" if self.measured is None else f"{self.measured:.2f}"
+        return "BROKEN" if self.measured is None else f"{self.measured:.2f}"
 
 
 def demo() -> None:
@@ -51,24 +49,27 @@ def demo() -> None:
         SystemExit: With 1, if a checkpoint is broken or a measured score is not the recorded one.
     """
     names = registry.list_checkpoints()
-    click.echo(f"The zoo holds {len(names)} checkpoints: {', '.join(names)}.\n")
+    click.echo(f"The zoo holds {len(names)} checkpoints; `zoo list` names them.\n")
     click.echo("Each is loaded, its sha256 checked, and scored where its data is at hand or can be fetched.")
     lines = [_score(name) for name in names]
+    if absent := {registry.info(line.name).dataset for line in lines if line.measured is None and not line.broken}:
+        click.echo(f"  Neither at hand nor to be fetched: {', '.join(sorted(absent))}.")
     click.echo("\nA checkpoint trained on csbm (8 features, 2 classes) learns digits (64 features, 10 classes):")
     _finetune()
     click.echo("\nTable 10 of the SBP paper, which needs no download: accuracy by number of propagations, ten seeds,")
     click.echo("on graphs of two blocks of 100 nodes (docs/methods/sbp.md says how they were found, and what differs):")
     _reproduce()
-    click.echo(f"\n{'checkpoint':<24}{'recorded':>10}{'measured':>10}")
-    for line in lines:
-        click.echo(f"{line.name:<24}{line.recorded:>10.2f}{line.shown:>10}")
+    told = [line for line in lines if line.measured is not None or line.broken]
+    width = max((len(line.name) for line in told), default=0)
+    click.echo(f"\n{'checkpoint':<{width}}{'recorded':>10}{'measured':>10}")
+    for line in told:
+        click.echo(f"{line.name:<{width}}{line.recorded:>10.2f}{line.shown:>10}")
     scored = [line for line in lines if line.measured is not None]
     same = sum(line.measured == line.recorded for line in scored)
     click.echo(f"\n{same} of {len(scored)} scores are the recorded ones to the last bit.")
-    broken = sum(line.broken for line in lines)
-    if len(scored) + broken < len(lines):
-        click.echo("The data of the others is not at hand: set ZOO_DATA to a folder that has it, or connect.")
-    if broken or same < len(scored):
+    if absent:
+        click.echo(f"The data of {len(lines) - len(told)} others is missing: set ZOO_DATA to its folder, or connect.")
+    if len(told) > len(scored) or same < len(scored):
         raise SystemExit(1)
 
 
@@ -82,7 +83,6 @@ def _score(name: str) -> Line:
     try:
         measured = evaluate(name).value
     except DatasetNotFound:
-        click.echo(f"  {name}: {entry.dataset} is neither at hand nor to be fetched")
         return Line(name, entry.score.value)
     except ZooError as error:  # the data is there, but damaged
         click.echo(f"  {name}: {error}")
@@ -97,11 +97,11 @@ def _finetune() -> None:
 
 
 def _reproduce() -> None:
-    click.echo(f"  {'cell':<26}{'measured':>16}{'published':>16}  verdict")
+    click.echo(f"  {'cell':<30}{'measured':>16}{'published':>16}  verdict")
     with tempfile.TemporaryDirectory() as folder:
         results, runs = Path(folder, "results"), Path(folder, "runs")
         for cell in reproduce(TABLE, cells=CELLS, results=results, runs=runs, progress=True):
             recipe = cell.cell.recipe
             measured = spread(recipe.protocol.metric, cell.mean, cell.std)
             claimed = published(recipe.protocol.metric, recipe.published)
-            click.echo(f"  {cell.cell.name:<26}{measured:>16}{claimed:>16}  {cell.verdict}")
+            click.echo(f"  {cell.cell.name:<30}{measured:>16}{claimed:>16}  {cell.verdict}")
