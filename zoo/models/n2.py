@@ -191,6 +191,12 @@ class _Activation(torch.autograd.Function):
         return (grad if ctx.scale == 1 else grad.mul_(output.ne(0).to(grad).mul_(ctx.scale))), None
 
 
+def _normal(*shape: int) -> nn.Parameter:
+    """Drawn from N(0, 1); undrawn on the meta device, where drawing would import torch's compiler on every load."""
+    values = torch.empty(shape)
+    return nn.Parameter(values if values.is_meta else values.normal_())
+
+
 class NonLinear(nn.Module):
     """NL: a linear layer, LeakyReLU, dropout."""
 
@@ -224,7 +230,7 @@ class CodeProximity(nn.Module):
     def __init__(self, width: int, num_pieces: int, divisor: float) -> None:
         super().__init__()
         self.divisor = divisor
-        self.weight = nn.Parameter(torch.randn(num_pieces))
+        self.weight = _normal(num_pieces)
 
     def of_nodes(self, states: Tensor) -> Tensor:
         """Factors whose inner products with those of pseudo-nodes are ψ, (num_nodes, rank)."""
@@ -252,7 +258,7 @@ class PaperProximity(nn.Module):
     def __init__(self, width: int, num_pieces: int, divisor: float) -> None:
         super().__init__()
         self.divisor = divisor
-        self.weight = nn.Parameter(torch.randn(num_pieces))
+        self.weight = _normal(num_pieces)
         self.pieces = NonLinear(width, num_pieces * width, dropout=0)
 
     def of_nodes(self, states: Tensor) -> Tensor:
@@ -611,7 +617,7 @@ class ClassNodes(nn.Module):
         super().__init__()
         self.scale = design.scale
         self.proximity = make_proximity(design, design.num_pieces * design.state_width if design.scale else 1)
-        self.states = nn.Parameter(torch.randn(num_classes, design.state_width))
+        self.states = _normal(num_classes, design.state_width)
 
     def forward(self, graph: Graph, states: Tensor) -> Tensor:
         """Of nodes or graphs, (rows, state_width), to (rows, num_classes)."""
@@ -703,7 +709,7 @@ class N2(ZooModel):
         self.num_steps = self.num_hidden(num_layers)
         num_updates = self.num_steps - 1 if message_update and global_passing else 0
         self.embed = NonLinear(in_feats, state_width + hidden, dropout)
-        self.pseudo_states = nn.Parameter(torch.randn(num_pseudo_nodes, state_width))
+        self.pseudo_states = _normal(num_pseudo_nodes, state_width)
         most = 1 if share_layers else self.num_steps
         self.steps = nn.ModuleList(Step(self.design) for _ in range(most))
         self.message_updates = nn.ModuleList(MessageUpdate(self.design) for _ in range(min(num_updates, most)))
