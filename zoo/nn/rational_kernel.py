@@ -1,8 +1,9 @@
 """The gradients of rationals of degrees 5/4, which the CNA authors use throughout, compiled for the CPU.
 
 `zoo.nn.rational` has the formulas for any degrees and device. Here one pass over the nodes keeps everything between
-loading and storing in registers, which is several times as fast (`benchmarks/kernels.py`). Compiling takes a second of
-each process that trains, so this module is imported by the first backward pass.
+loading and storing in registers: several times as fast, forward and backward, as the printed formula under autograd
+(`benchmarks/kernels.py`). Compiling takes a second of each process that trains, so this module is imported by the first
+backward pass.
 """
 
 from typing import Any
