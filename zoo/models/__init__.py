@@ -71,7 +71,7 @@ def check_arguments(method: str, arguments: dict[str, Any]) -> None:
     """Raises ConfigError if a method does not know an argument, or wants another type."""
     cls = get(method)
     hints = typing.get_type_hints(cls.__init__)
-    known = list(inspect.signature(cls).parameters)
+    known = list(inspect.signature(cls.__init__).parameters)[1:]  # signature(cls) is that of __new__ in Python 3.11.2
     for name, value in arguments.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
