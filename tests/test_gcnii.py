@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from zoo import models
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.models.gcnii import GCNII
+from zoo.nn.norms import Norms
 
 ALPHA, LAM, WIDTH = 0.2, 0.7, 6
 
@@ -23,8 +25,10 @@ def make(cls: type[GCNII] = GCNII, **options: Any) -> Any:
     return randomised(model)
 
 
-def states_of(model: Any, propagation: Tensor, x: Tensor) -> list[Tensor]:
-    """H⁽⁰⁾, H⁽¹⁾, …"""
+def states_of(
+    model: Any, propagation: Tensor, x: Tensor, norm: Callable[[Tensor], Tensor] = lambda state: state
+) -> list[Tensor]:
+    """H⁽⁰⁾, H⁽¹⁾, …; a normalisation stands before each ReLU but the first."""
     first = (x @ model.embed.weight.t() + model.embed.bias).clamp(min=0)
     states, identity = [first], torch.eye(WIDTH, dtype=torch.float64)
     for depth, conv in enumerate(model.convs, start=1):
@@ -32,7 +36,7 @@ def states_of(model: Any, propagation: Tensor, x: Tensor) -> list[Tensor]:
         matrices = [parameter.t() for parameter in conv.parameters()]
         maps = [(1 - beta) * identity + beta * matrix for matrix in matrices]
         state = (1 - ALPHA) * propagation @ states[-1] @ maps[0] + ALPHA * first @ maps[-1]
-        states.append(state.clamp(min=0))
+        states.append(norm(state).clamp(min=0))
     return states
 
 
@@ -42,6 +46,14 @@ def test_logits_and_gradients_are_the_equations(variant: bool, num_layers: int, 
     model, x = make(variant=variant, num_layers=num_layers), features(graph).requires_grad_()
     expected = linear(model.head, states_of(model, normalised(adjacency), x)[-1])
     assert_same_with_gradients(model(graph, x), expected, [x, *model.parameters()])
+
+
+def test_normalisations_stand_before_the_relus(graph: Any, adjacency: Tensor) -> None:
+    names = ["pairnorm", "contranorm"]
+    model, norms = make(norms=names, norm_scale=0.5), Norms(names, WIDTH, scale=0.5)
+    x = features(graph).requires_grad_()
+    states = states_of(model, normalised(adjacency), x, lambda state: norms(state, graph))
+    assert_same_with_gradients(model(graph, x), linear(model.head, states[-1]), [x, *model.parameters()])
 
 
 @pytest.mark.parametrize("variant", [False, True])

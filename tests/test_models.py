@@ -19,6 +19,8 @@ from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import READOUTS, ZooModel
 from zoo.nn.convs import CONVS
+from zoo.nn.drops import DropEdge
+from zoo.nn.norms import Norms
 
 METHODS = models.list_models()
 IN_FEATS, NUM_CLASSES = 12, 4
@@ -562,9 +564,12 @@ def test_sage_is_the_papers_formula() -> None:
     torch.testing.assert_close(model(graph), state, rtol=1e-10, atol=1e-10)
 
 
-def test_gat_is_the_papers_formula() -> None:
+@pytest.mark.parametrize("names", [[], ["pairnorm", "contranorm"]])
+def test_gat_is_the_papers_formula_with_normalisations_before_the_elus(names: list[str]) -> None:
     graph = as_double(make_graph().add_self_loop().to_simple(copy_ndata=True))
-    model: Any = make_trained("gat", graph, num_layers=3, hidden=3, heads=2, output_heads=3)
+    options = {"num_layers": 3, "hidden": 3, "heads": 2, "output_heads": 3, "norms": names, "norm_scale": 0.5}
+    model: Any = make_trained("gat", graph, **options)
+    norms = Norms(names, 6, scale=0.5)
     state = graph.ndata["feat"]
     for layer in (*model.convs, model.head):
         values = (state @ layer.linear.weight.t()).view(len(state), layer.heads, -1)
@@ -578,8 +583,35 @@ def test_gat_is_the_papers_formula() -> None:
                 heads.append(torch.nn.functional.leaky_relu(pairs @ a, 0.2).softmax(0) @ near)
             rows.append(torch.stack(heads).mean(0) if layer is model.head else torch.cat(heads))
         state = torch.stack(rows) + layer.bias
-        state = state if layer is model.head else torch.nn.functional.elu(state)
+        state = state if layer is model.head else torch.nn.functional.elu(norms(state, graph))
     torch.testing.assert_close(model(graph), state, rtol=1e-10, atol=1e-10)
+
+
+def takers(option: str) -> list[str]:
+    return [method for method in METHODS if option in inspect.signature(models.get(method).__init__).parameters]
+
+
+@pytest.mark.parametrize("method", takers("drop_edge"))
+def test_a_pass_of_training_draws_its_edges_once_and_evaluation_keeps_all(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {"gcn", "gat", "gcnii", "sgc"} <= set(takers("drop_edge"))
+    graph, seen = make_graph(), []
+    other = {name: 0.0 for name in ("dropout", "attention_dropout") if method in takers(name)}
+    model, plain = make(method, drop_edge=0.5, **other), make(method, **other)
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(model.eval()(graph), plain.eval()(graph))
+    draw = DropEdge.forward
+
+    def draw_and_tell(self: DropEdge, graph: Any) -> Any:
+        seen.append(draw(self, graph))
+        return seen[-1]
+
+    monkeypatch.setattr(DropEdge, "forward", draw_and_tell)
+    logits = model.train()(graph)
+    (kept,) = seen
+    assert kept.num_edges() < graph.num_edges()
+    assert torch.equal(logits, plain.train()(kept))
 
 
 def test_a_class_without_its_two_methods_cannot_be_made() -> None:

@@ -424,7 +424,7 @@ def reproduce(
 
     Args:
         name: A table, or a recipe.
-        cells: Only cells whose name contains this.
+        cells: Only the cell of this name, or if there is none those whose name contains this.
         seeds: Seeds 0 … seeds-1. Default: as many as each recipe says.
         jobs: Processes, each with one thread. A script that asks for more than one needs the usual
             `if __name__ == "__main__":` round its work.
@@ -439,7 +439,7 @@ def reproduce(
     if jobs < 1:
         raise RecipeError(f"jobs must be at least 1, got {jobs}")
     table = find_table(name)
-    chosen = [cell for cell in table.cells if cells is None or cells in cell.name]
+    chosen = _choose(table, cells)
     if not chosen:
         raise RecipeNotFound(f"table {name!r} has no cell like {cells!r}: {', '.join(c.name for c in table.cells)}")
     path = Path(results) / f"{table.name}.csv"
@@ -477,6 +477,13 @@ def reproduce(
         summarise(cell, rows, absent.get(cell.name), table.baseline_of(cell)) for cell in chosen
     ]
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
+
+
+def _choose(table: Table, cells: str | None) -> list[Cell]:
+    """All cells without a name; a name may be part of others' names, as GAT/Cora is of G2GAT/Cora."""
+    if cells is None:
+        return list(table.cells)
+    return [cell for cell in table.cells if cell.name == cells] or [cell for cell in table.cells if cells in cell.name]
 
 
 def _in_order(rows: list[AnyRow], table: Table) -> list[AnyRow]:

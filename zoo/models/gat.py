@@ -9,6 +9,9 @@ are a transform of the recipe.
 Where the authors' code differs from the paper: dropout acts on every layer's input and on the α (paper), and once
 more on the W h_j that are summed, though not on those that give the scores: `value_dropout`. The published numbers come
 from the code. It also draws the input's dropout anew for every head; here the heads share it.
+
+Remedies against oversmoothing, off by default, are options: normalisations behind each hidden convolution, before its
+ELU (`norms`), and fewer edges in training (`drop_edge`); see `zoo.nn.norms` and `zoo.nn.drops`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +23,8 @@ from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import GATConv, LinearConv
+from zoo.nn.drops import DropEdge
+from zoo.nn.norms import Norms
 from zoo.nn.sparse_linear import Dropout, Features
 
 __all__ = ["GAT"]
@@ -46,6 +51,9 @@ class GAT(ZooModel):
         dropout: On every layer's input.
         attention_dropout: On the attention coefficients.
         value_dropout: On the projected features before they are summed (authors' code).
+        norms: Names from `zoo.nn.norms.NORMS`, applied behind each hidden convolution, first one first.
+        norm_scale: s of PairNorm and ContraNorm among them.
+        drop_edge: Share of the edges, without self-loops, that `forward` leaves out in training.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -62,6 +70,9 @@ class GAT(ZooModel):
         dropout: float = 0.6,
         attention_dropout: float = 0.6,
         value_dropout: float = 0.0,
+        norms: Sequence[str] = (),
+        norm_scale: float = 1.0,
+        drop_edge: float = 0.0,
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
@@ -70,6 +81,8 @@ class GAT(ZooModel):
         self.make_conv = partial(GATConv, attention_dropout=attention_dropout, value_dropout=value_dropout)
         widths = [in_feats] + [self.width] * (self.num_hidden(num_layers) - 1)
         self.convs = nn.ModuleList(self.make_conv(width, hidden, heads=heads) for width in widths)
+        self.norms = nn.ModuleList(Norms(norms, self.width, scale=norm_scale) for _ in self.convs)
+        self.drop_edge = DropEdge(drop_edge)
         self.dropout = Dropout(dropout)
         self.head = self.make_head(num_classes)
 
@@ -79,9 +92,13 @@ class GAT(ZooModel):
             return LinearConv(self.width, num_classes)
         return self.make_conv(self.width, num_classes, heads=self.output_heads, merge="mean")
 
+    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+        """See `ZooModel`."""
+        return super().forward(self.drop_edge(graph), feat)
+
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ELU; the dropout before the next layer is part of the state."""
         state = self.dropout(feat)
-        for conv in self.convs:
-            state = self.dropout(nn.functional.elu(conv(graph, state)))
+        for conv, norms in zip(self.convs, self.norms, strict=True):
+            state = self.dropout(nn.functional.elu(norms(conv(graph, state), graph)))
             yield state

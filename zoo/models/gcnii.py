@@ -16,6 +16,9 @@ which have no bias. For GCNII* the code leaves out the factors 1 - α and α bef
 family of functions, with another start and another weight decay. Here it is as printed. The authors' weight decay has
 two groups: `convs.*`, which are the W⁽ˡ⁾, and the two linear layers.
 
+Remedies against oversmoothing, off by default, are options: normalisations behind each graph convolution, before its
+ReLU (`norms`), and fewer edges in training (`drop_edge`); see `zoo.nn.norms` and `zoo.nn.drops`.
+
 Read as signed propagation, arXiv:2502.11394 treats GCNII like APPNP (table 5): A⁺ = Σ_{i=0}^{k+1} αⁱ Âⁱ,
 A⁻ = α Σ_{j=0}^{k} αʲ Âʲ, where this α stands for 1 - α (see `zoo.models.appnp`).
 """
@@ -32,6 +35,8 @@ from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import LinearConv
+from zoo.nn.drops import DropEdge
+from zoo.nn.norms import Norms
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = ["GCNII", "ResidualMixing"]
@@ -56,6 +61,9 @@ class GCNII(ZooModel):
         lam: λ, not negative.
         variant: GCNII*, see the module.
         dropout: Before every layer.
+        norms: Names from `zoo.nn.norms.NORMS`, applied behind each graph convolution, first one first.
+        norm_scale: s of PairNorm and ContraNorm among them.
+        drop_edge: Share of the edges, without self-loops, that `forward` leaves out in training.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -71,6 +79,9 @@ class GCNII(ZooModel):
         lam: float = 0.5,
         variant: bool = False,
         dropout: float = 0.6,
+        norms: Sequence[str] = (),
+        norm_scale: float = 1.0,
+        drop_edge: float = 0.0,
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
@@ -85,6 +96,8 @@ class GCNII(ZooModel):
             ResidualMixing(hidden, alpha=alpha, beta=math.log(lam / depth + 1), variant=variant)
             for depth in range(1, self.num_hidden(num_layers) + 1)
         )
+        self.norms = nn.ModuleList(Norms(norms, hidden, scale=norm_scale) for _ in self.convs)
+        self.drop_edge = DropEdge(drop_edge)
         self.dropout = Dropout(dropout)
         self.head = self.make_head(num_classes)
 
@@ -92,12 +105,17 @@ class GCNII(ZooModel):
         """The last linear layer."""
         return LinearConv(self.hidden, num_classes)
 
+    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+        """See `ZooModel`."""
+        return super().forward(self.drop_edge(graph), feat)
+
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each graph convolution after its ReLU; the dropout before the next layer is part of the state."""
         first = nn.functional.relu(self.embed(self.dropout(feat)))
         state = self.dropout(first)
-        for conv in self.convs:
-            state = self.dropout(nn.functional.relu(conv(ops.propagate_gcn(graph, state), first)))
+        for conv, norms in zip(self.convs, self.norms, strict=True):
+            mixed = conv(ops.propagate_gcn(graph, state), first)
+            state = self.dropout(nn.functional.relu(norms(mixed, graph)))
             yield state
 
 
