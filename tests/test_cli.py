@@ -173,6 +173,14 @@ def test_the_shipped_seed_is_chosen_by_validation(metric: str, best: int) -> Non
     assert _best(rows).seed == best
 
 
+def test_bundle_refuses_a_cell_with_another_published_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = 'title = "Twins"\nbase = "gcn-csbm"\nrows = ["gcn"]\ncolumns = ["csbm"]\n'
+    (tmp_path / "twins.toml").write_text(settings + '[row.gcn]\npublished = { value = 88.0, source = "a page" }\n')
+    monkeypatch.setattr("zoo.reproduction._table_folder", lambda: tmp_path)
+    result = run("bundle", "gcn-csbm", "--table", "twins")
+    assert (result.exit_code, "has no cell that is recipe 'gcn-csbm'" in result.stderr) == (2, True)
+
+
 def test_bundle_refuses_a_table_without_the_recipe() -> None:
     result = run("bundle", "gcn-csbm", "--table", "planetoid")
     assert (result.exit_code, "has no cell that is recipe 'gcn-csbm'" in result.stderr) == (2, True)

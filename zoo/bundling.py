@@ -40,16 +40,16 @@ def bundle(
         raise CheckpointError(f"{name} tests on training graphs too: a label for a paper's number, not a model to ship")
     if recipe.data.align is not None:
         raise CheckpointError(f"{name} reads features in the columns of {recipe.data.align}, which no checkpoint tells")
-    table = table or recipe.name
-    cell = next((cell for cell in find_table(table).cells if cell.recipe.digest() == recipe.digest()), None)
+    found = find_table(table or recipe.name)
+    as_stated = recipe.digest(), recipe.published
+    cell = next((cell for cell in found.cells if (cell.recipe.digest(), cell.recipe.published) == as_stated), None)
     if cell is None:
-        raise CheckpointError(f"table {table!r} has no cell that is recipe {name!r} as it stands")
-    summary = summarise(cell, read_results(results / f"{table}.csv"))
+        raise CheckpointError(f"table {found.name!r} has no cell that is recipe {name!r} as it stands")
+    summary = summarise(cell, read_results(results / f"{found.name}.csv"))
     if summary.mean is None:
-        raise CheckpointError(f"{name} has no runs in {results / table}.csv: reproduce it first")
+        raise CheckpointError(f"{name} has no runs in {results / found.name}.csv: reproduce it first")
     best = _best(summary.rows)
-    # The first cell of the digest, whose name may be another: by it the runs are kept (`Table.trained_for`).
-    model = weights.load_folder(run_folder(runs, cell.recipe, best.seed))
+    model = weights.load_folder(run_folder(runs, found.trained_for(cell), best.seed))
     info = datasets.info(recipe.data.name)
     split = recipe.data.split or info.default_split
     value = score(model, recipe.data.name, split, best.seed, best.metric)
