@@ -86,7 +86,7 @@ def test_info() -> None:
     about = datasets.info("pubmed")
     assert (about.task, about.num_nodes, about.num_classes) == ("node-classification", 19717, 3)
     drawn = ("random-a-b-c", "class-a-b-c", "index-a-b-c", "balanced-a-b-c", "few-k-v")
-    assert about.splits == ("public", "geom-gcn", *drawn)
+    assert about.splits == ("public", "public-rest", "geom-gcn", *drawn)
     assert datasets.info("chameleon-traffic").task == "node-regression"
     assert datasets.info("mutag").task == "graph-classification"
 

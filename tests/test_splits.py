@@ -136,7 +136,7 @@ def test_draws_are_the_same_on_every_machine() -> None:
 
 @pytest.mark.parametrize(
     ("name", "varies"),
-    [("public", False), ("polynormer", False), ("index-80-10-10", False)]
+    [("public", False), ("public-rest", False), ("polynormer", False), ("index-80-10-10", False)]
     + [(name, True) for name in ("geom-gcn", "given", "tu-10fold", "tu-10fold-whole", "gin-10fold", "fair-10fold")]
     + [(name, True) for name in DRAWN[:-1]],
 )
@@ -223,6 +223,21 @@ def test_geom_gcn(name: str, expected: set[tuple[int, ...]]) -> None:
     assert all(torch.stack(masks).sum(dim=0).max() == 1 for masks in ten)
     assert len({masks.train.numpy().tobytes() for masks in ten}) == 10
     assert equal(ten[4], stored(name, "geom-gcn", 14))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "majority_of_val", "printed"), [("cora", 3, 30.95), ("citeseer", 2, 19.65), ("pubmed", 2, 39.92)]
+)
+def test_all_others_test_and_a_single_class_scores_what_table_11_of_sbps_paper_prints(
+    name: str, majority_of_val: int, printed: float
+) -> None:
+    public, rest = stored(name, "public", 0), stored(name, "public-rest", 0)
+    assert torch.equal(public.train, rest.train) and torch.equal(public.val, rest.val)
+    assert torch.stack(rest).sum(dim=0).eq(1).all()
+    labels = datasets.load(name).ndata["label"]
+    assert torch.bincount(labels[rest.val]).argmax() == majority_of_val
+    assert round(float((labels[rest.test] == majority_of_val).double().mean()) * 100, 2) == printed
 
 
 @needs_data

@@ -150,7 +150,7 @@ _CATALOG = {
             ("cora", "cora", 2708, 5278, 1433, 7),
             ("citeseer", "citeseer", 3327, 4552, 3703, 6),
             ("pubmed", "pubmed", 19717, 44324, 500, 3),
-            stored_splits=("public", "geom-gcn"),
+            stored_splits=("public", "public-rest", "geom-gcn"),
             default_split="public",
             source="Yang et al. 2016, Planetoid",
             reader="planetoid",

@@ -36,12 +36,13 @@ def read(info: DatasetInfo) -> dgl.DGLGraph:
 
 
 def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Masks:
-    """The public split: the rows of `y`, the 500 nodes after them, and `test.index`."""
+    """The rows of `y`, the 500 nodes after them, and `test.index`, or in `public-rest` all others."""
     y, index = _files(info, "y", "test.index")
     num_train = len(pickles.loads(y))
     test = torch.tensor([int(number) for number in index.split()])
     val = torch.arange(num_train, num_train + _VALIDATION)
-    return splits.from_indices(len(labels), torch.arange(num_train), val, test)
+    public = splits.from_indices(len(labels), torch.arange(num_train), val, test)
+    return public if name == "public" else public._replace(test=~(public.train | public.val))
 
 
 def _files(info: DatasetInfo, *parts: str) -> list[bytes]:
