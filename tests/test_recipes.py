@@ -186,7 +186,9 @@ def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
         assert (recipe.data.split, recipe.protocol.seeds) == ("public", 10)
 
 
-@pytest.mark.parametrize(("table", "in_plain_gcn"), [("sbp-table3", True), ("sbp-table11", False), ("sbp-table15", True)])
+@pytest.mark.parametrize(
+    ("table", "in_plain_gcn"), [("sbp-table3", True), ("sbp-table11", False), ("sbp-table15", True)]
+)
 def test_gcns_with_contranorms_settings_have_its_layer_normalisation_behind_any_other(
     table: str, in_plain_gcn: bool
 ) -> None:
@@ -194,7 +196,7 @@ def test_gcns_with_contranorms_settings_have_its_layer_normalisation_behind_any_
         if cell.recipe.method == "gcn":
             others = [norm for norm in ("batchnorm", "pairnorm", "contranorm") if norm in cell.row.lower()]
             norms = [norm.removesuffix("-mask-edges") for norm in cell.recipe.model.get("norms", [])]
-            assert norms == (others + ["layernorm"] if others or in_plain_gcn else [])
+            assert norms == ([*others, "layernorm"] if others or in_plain_gcn else [])
 
 
 def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
