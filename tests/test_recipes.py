@@ -179,8 +179,6 @@ def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
     assert (sgc.training.epochs, sgc.training.lr, sgc.protocol.select) == (100, 0.2, "last")
     assert (appnp.model["num_steps"], appnp.model["alpha"], appnp.training.epochs) == (10, 0.1, 10_000)
     assert [(group.parameters, group.weight_decay) for group in appnp.training.groups] == [("mlp.0.*", 5e-3)]
-    (deep,) = (cell for cell in reproduction.find_table("sbp-table14").cells if cell.name == "Cora GCNII/64")
-    assert (gcnii.name, gcnii.digest()) == (deep.recipe.name, deep.recipe.digest()), "they share their runs"
     for recipe, value in zip((sgc, appnp, gcnii), (81.0, 83.3, 85.5), strict=True):
         assert recipe.published is not None and recipe.published.value == value
         assert (recipe.data.split, recipe.protocol.seeds) == ("public", 10)
