@@ -184,6 +184,23 @@ def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
         assert (recipe.data.split, recipe.protocol.seeds) == ("public", 10)
 
 
+@pytest.mark.parametrize(("table", "count"), [("sbp-table11", 31), ("sbp-table14", 6)])
+def test_what_is_printed_without_deviation_is_a_share_of_all_nodes_that_neither_train_nor_validate(
+    table: str, count: int
+) -> None:
+    others = {"cora": 2708 - 140 - 500, "citeseer": 3327 - 120 - 500}
+    cells = reproduction.find_table(table).cells
+    assert {cell.recipe.data.split for cell in cells} == {"public-rest"}
+    exact = [
+        (published.value, others[cell.recipe.data.name])
+        for cell in cells
+        if (published := cell.recipe.published) and published.std == 0 and cell.recipe.data.name in others
+    ]
+    assert len(exact) == count
+    for value, nodes in exact:
+        assert round(round(value / 100 * nodes) / nodes * 100, 2) == value
+
+
 @pytest.mark.parametrize(
     ("table", "in_plain_gcn"), [("sbp-table3", True), ("sbp-table11", False), ("sbp-table15", True)]
 )
