@@ -54,6 +54,7 @@ class GCN(ZooModel):
         residual: r, at least 0: each hidden layer but the first adds r times its input to its output.
         drop_edge: Share of the edges, without self-loops, that `forward` leaves out in training.
         drop_message: Probability that an element of a message is left out in training.
+        adjacency: `"symmetric"`, as in the paper, or `"row"`, D̃⁻¹ Ã; with `drop_message` the first only.
         readout: See `ZooModel`.
         transforms: See `ZooModel`.
     """
@@ -71,13 +72,16 @@ class GCN(ZooModel):
         residual: float = 0.0,
         drop_edge: float = 0.0,
         drop_message: float = 0.0,
+        adjacency: str = "symmetric",
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         widths = [in_feats] + [hidden] * self.num_hidden(num_layers)
         check_residual(residual)
-        self.hidden, self.residual, self.drop_message = hidden, float(residual), drop_message
+        if drop_message != 0 and adjacency != "symmetric":
+            raise ConfigError(f"drop_message goes with adjacency 'symmetric', got {adjacency!r}")
+        self.hidden, self.residual, self.drop_message, self.adjacency = hidden, float(residual), drop_message, adjacency
         self.convs = nn.ModuleList(self.make_conv(before, after) for before, after in pairwise(widths))
         self.norms = nn.ModuleList(Norms(norms, hidden, scale=norm_scale) for _ in self.convs)
         self.drop_edge = DropEdge(drop_edge)
@@ -87,7 +91,7 @@ class GCN(ZooModel):
     def make_conv(self, in_feats: int, out_feats: int) -> nn.Module:
         """A graph convolution, whose messages lose elements if they are to."""
         if self.drop_message == 0:
-            return GCNConv(in_feats, out_feats)
+            return GCNConv(in_feats, out_feats, adjacency=self.adjacency)
         return DropMessageConv(in_feats, out_feats, rate=self.drop_message)
 
     def make_head(self, num_classes: int) -> nn.Module:

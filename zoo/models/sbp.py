@@ -46,13 +46,12 @@ from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.models.gcnii import ResidualMixing
-from zoo.nn.convs import GCNConv, LinearConv
+from zoo.nn.convs import ADJACENCIES, GCNConv, LinearConv
 from zoo.nn.sparse_linear import Dropout, Features, Linear, constant, dense
 
 __all__ = ["FeatureSBP", "LabelSBP"]
 
 BACKBONES = ("sgc", "gcn", "gcnii")
-ADJACENCIES = ("row", "symmetric")
 NORMS = ("each", "last", "none")
 KEPT = 1 << 24  # up to so many entries of softmax(A⁻) are kept: 64 MB, 4096 nodes
 TILE = 1 << 22  # entries of a tile: 16 MB
@@ -86,7 +85,7 @@ class SBP(ZooModel):
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         _check_choice("backbone", backbone, BACKBONES)
-        _check_choice("adjacency", adjacency, ADJACENCIES)
+        _check_choice("adjacency", adjacency, tuple(ADJACENCIES))
         _check_choice("norm_after", norm_after, NORMS)
         if not 0 < lam <= 1:
             raise ConfigError(f"lam must be above 0 and at most 1, got {lam}")
@@ -175,7 +174,7 @@ class SBP(ZooModel):
 
     def attraction(self, graph: Graph) -> Product:
         """The product with Â⁺."""
-        propagate = ops.propagate_mean if self.adjacency == "row" else ops.propagate_gcn
+        propagate = ADJACENCIES[self.adjacency]
         return lambda state: propagate(graph, state)
 
     @abstractmethod

@@ -20,6 +20,7 @@ from zoo.errors import ConfigError
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = [
+    "ADJACENCIES",
     "CONVS",
     "ChebConv",
     "DirGCNConv",
@@ -35,6 +36,11 @@ __all__ = [
 
 Graph = Any  # a DGLGraph; DGL carries no types
 
+ADJACENCIES: dict[str, Callable[[Graph, Tensor], Tensor]] = {  # what multiplies X
+    "row": ops.propagate_mean,  # D⁻¹ A
+    "symmetric": ops.propagate_gcn,  # D^(-1/2) A D^(-1/2)
+}
+
 
 class LinearConv(nn.Module):
     """Y = X W + b: no messages, a multilayer perceptron's layer."""
@@ -49,16 +55,25 @@ class LinearConv(nn.Module):
 
 
 class GCNConv(nn.Module):
-    """Y = D^(-1/2) A D^(-1/2) X W + b (Kipf & Welling 2017, eq. 2; the paper's Ã and D̃ have self-loops)."""
+    """Y = D^(-1/2) A D^(-1/2) X W + b (Kipf & Welling 2017, eq. 2; the paper's Ã and D̃ have self-loops).
 
-    def __init__(self, in_feats: int, out_feats: int) -> None:
+    Args:
+        in_feats: Width of the input.
+        out_feats: Width of the output.
+        adjacency: `"symmetric"`, as above, or `"row"`: D⁻¹ A instead, the mean over in-neighbours.
+    """
+
+    def __init__(self, in_feats: int, out_feats: int, *, adjacency: str = "symmetric") -> None:
         super().__init__()
+        if adjacency not in ADJACENCIES:
+            raise ConfigError(f"unknown adjacency {adjacency!r}: choose from {', '.join(ADJACENCIES)}")
+        self.adjacency = adjacency
         self.linear = Linear(in_feats, out_feats, bias=False, init="glorot")
         self.bias = nn.Parameter(torch.zeros(out_feats))
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        return ops.propagate_gcn(graph, self.linear(feat)).add_(self.bias)
+        return ADJACENCIES[self.adjacency](graph, self.linear(feat)).add_(self.bias)
 
 
 class SAGEConv(nn.Module):
