@@ -181,6 +181,18 @@ def test_bundle_refuses_a_cell_with_another_published_number(monkeypatch: pytest
     assert (result.exit_code, "has no cell that is recipe 'gcn-csbm'" in result.stderr) == (2, True)
 
 
+def test_bundle_writes_no_weights_beside_a_registry_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    run("reproduce", "gcn-csbm", "--seeds", "1", *folders)
+    (tmp_path / "checkpoints.json").write_text("{")
+    for module in ("zoo.bundling", "zoo.registry", "zoo.weights"):
+        monkeypatch.setattr(f"{module}.resource", lambda name: tmp_path / name)
+    assert run("bundle", "gcn-csbm", *folders).exit_code == 2
+    assert not (tmp_path / "pretrained").exists()
+
+
 def test_bundle_refuses_a_table_without_the_recipe() -> None:
     result = run("bundle", "gcn-csbm", "--table", "planetoid")
     assert (result.exit_code, "has no cell that is recipe 'gcn-csbm'" in result.stderr) == (2, True)
@@ -219,7 +231,7 @@ def test_bundle_refuses_what_tests_on_its_training_graphs(tmp_path: Path) -> Non
 @pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 def test_the_demo_ends_with_measured_beside_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["cna-gcn-digits", "gcn-csbm"])
-    monkeypatch.setattr("zoo.demo.CELLS", "blocks-of-100 Label-SBP/20")  # and 200
+    monkeypatch.setattr("zoo.demo.CELLS", "100 Label-SBP/20")  # and 200
     result = run("demo")
     assert result.exit_code == 0, result.output
     assert "2 of 2 scores are the recorded ones to the last bit." in result.output

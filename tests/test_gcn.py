@@ -45,6 +45,27 @@ def test_logits_and_gradients_are_the_equations(
     assert_same_with_gradients(model(graph, x), expected, [x, *model.parameters()])
 
 
+def test_rows_of_the_adjacency_can_sum_to_one(graph: Any, adjacency: Tensor) -> None:
+    model, x = make(num_layers=3, adjacency="row"), features(graph).requires_grad_()
+    rows, state = adjacency / adjacency.sum(1, keepdim=True).clamp(min=1), x
+    for conv in model.convs:
+        state = (rows @ state @ conv.linear.weight.t() + conv.bias).clamp(min=0)
+    expected = rows @ state @ model.head.linear.weight.t() + model.head.bias
+    assert_same_with_gradients(model(graph, x), expected, [x, *model.parameters()])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"adjacency": "column"}, "unknown adjacency 'column': choose from row, symmetric"),
+        ({"adjacency": "row", "drop_message": 0.5}, "drop_message goes with adjacency 'symmetric', got 'row'"),
+    ],
+)
+def test_impossible_adjacencies_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        models.create("gcn", {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **options})
+
+
 def test_options_are_off_by_default() -> None:
     names = {"convs.0.linear.weight", "convs.0.bias", "head.linear.weight", "head.bias"}
     assert set(GCN(IN_FEATS, NUM_CLASSES).state_dict()) == names

@@ -252,8 +252,14 @@ def test_cells_can_be_chosen(tables: Path, tmp_path: Path) -> None:
         reproduce("depth", cells="deeep")
 
 
+OTHER_ROW = """
+[row.omega-gcn]
+base = "gcn-csbm"
+"""
+
+
 def test_the_whole_name_of_a_cell_chooses_it_alone(tables: Path, tmp_path: Path) -> None:
-    (tables / "depth.toml").write_text(TABLE.replace('rows = ["gcn"]', 'rows = ["gcn", "omega-gcn"]'))
+    (tables / "depth.toml").write_text(TABLE.replace('rows = ["gcn"]', 'rows = ["gcn", "omega-gcn"]') + OTHER_ROW)
     (result,) = reproduce("depth", cells="gcn/deep", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
     assert result.cell.name == "gcn/deep"
 

@@ -30,8 +30,8 @@ def bundle(
         runs: Folder of the runs.
 
     Raises:
-        CheckpointError: The table has no such cell, there are no runs, the features are aligned, or the file does not
-            score what its run recorded; nothing is changed then.
+        CheckpointError: The table has no cell of these settings and this published number, there are no runs, the
+            features are aligned, or the file does not score what its run recorded; nothing is changed then.
     """
     recipe = find(name)
     if recipe.protocol.select == "best-test":
@@ -44,7 +44,8 @@ def bundle(
     as_stated = recipe.digest(), recipe.published
     cell = next((cell for cell in found.cells if (cell.recipe.digest(), cell.recipe.published) == as_stated), None)
     if cell is None:
-        raise CheckpointError(f"table {found.name!r} has no cell that is recipe {name!r} as it stands")
+        what = f"recipe {name!r} as it stands, with its published number"
+        raise CheckpointError(f"table {found.name!r} has no cell that is {what}")
     summary = summarise(cell, read_results(results / f"{found.name}.csv"))
     if summary.mean is None:
         raise CheckpointError(f"{name} has no runs in {results / found.name}.csv: reproduce it first")
@@ -55,29 +56,30 @@ def bundle(
     value = score(model, recipe.data.name, split, best.seed, best.metric)
     if value != best.test:
         raise CheckpointError(f"{name}: the file scores {value}, its run recorded {best.test}")
-    target = resource("pretrained") / recipe.name
-    weights.write(model, target)
-    content = (target / weights.WEIGHTS).read_bytes()
-    entry = Checkpoint(
-        name=recipe.name,
-        model=type(model).__name__,
-        method=recipe.method,
-        recipe=recipe.name,
-        dataset=recipe.data.name,
-        split=split,
-        task=info.task,
-        params=sum(parameter.numel() for parameter in model.parameters()),
-        weights=Weights(weights.sha256(content), len(content)),
-        hub=Hub(None, None),
-        score=Score(best.metric, value, best.seed),
-        runs=Runs(len(summary.rows), summary.mean, summary.std),
-        published=recipe.published,
-        verdict=summary.verdict,
-        environment={key: getattr(best, key) for key in ("python", "torch", "dgl")},
-        license="Apache-2.0",
-    )
     with locked(resource("checkpoints.json")):
-        registry.write({**registry.read(), recipe.name: entry})
+        entries = registry.read()  # one that cannot be read is told before anything is written
+        target = resource("pretrained") / recipe.name
+        weights.write(model, target)
+        content = (target / weights.WEIGHTS).read_bytes()
+        entry = Checkpoint(
+            name=recipe.name,
+            model=type(model).__name__,
+            method=recipe.method,
+            recipe=recipe.name,
+            dataset=recipe.data.name,
+            split=split,
+            task=info.task,
+            params=sum(parameter.numel() for parameter in model.parameters()),
+            weights=Weights(weights.sha256(content), len(content)),
+            hub=Hub(None, None),
+            score=Score(best.metric, value, best.seed),
+            runs=Runs(len(summary.rows), summary.mean, summary.std),
+            published=recipe.published,
+            verdict=summary.verdict,
+            environment={key: getattr(best, key) for key in ("python", "torch", "dgl")},
+            license="Apache-2.0",
+        )
+        registry.write({**entries, recipe.name: entry})
     return entry
 
 

@@ -480,7 +480,7 @@ def reproduce(
 
 
 def _choose(table: Table, cells: str | None) -> list[Cell]:
-    """All cells without a name; a name may be part of others' names, as GAT/Cora is of G2GAT/Cora."""
+    """All cells if `cells` is None. A whole name goes first: "GAT/Cora public" is a part of "G2GAT/Cora public", too."""
     if cells is None:
         return list(table.cells)
     return [cell for cell in table.cells if cell.name == cells] or [cell for cell in table.cells if cells in cell.name]
