@@ -480,7 +480,7 @@ def reproduce(
 
 
 def _choose(table: Table, cells: str | None) -> list[Cell]:
-    """All cells if `cells` is None. A whole name goes first: "GAT/Cora public" is a part of "G2GAT/Cora public", too."""
+    """All cells if `cells` is None. A whole name goes first, for "GAT/Cora public" is a part of "G2GAT/Cora public"."""
     if cells is None:
         return list(table.cells)
     return [cell for cell in table.cells if cell.name == cells] or [cell for cell in table.cells if cells in cell.name]
