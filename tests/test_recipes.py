@@ -204,9 +204,12 @@ def test_what_is_printed_without_deviation_is_a_share_of_all_nodes_that_neither_
 
 
 @pytest.mark.parametrize("table", ["sbp-table3", "sbp-table11", "sbp-table15"])
-def test_gcns_with_contranorms_settings_have_its_layer_normalisation_behind_any_other(table: str) -> None:
+def test_tables_of_gcns_have_contranorms_adjacency_and_layer_normalisation(table: str) -> None:
     for cell in reproduction.find_table(table).cells:
+        assert cell.recipe.protocol.select == "best-val"
+        assert ("row_normalize" in cell.recipe.data.transforms) == (table == "sbp-table11")
         if cell.recipe.method == "gcn":
+            assert cell.recipe.model["adjacency"] == "row"
             *others, last = cell.recipe.model["norms"]
             assert last == "layernorm"
             assert [norm.removesuffix("-mask-edges") for norm in others] == [

@@ -32,6 +32,7 @@ def bundle(
     Raises:
         CheckpointError: The table has no cell of these settings and this published number, there are no runs, the
             features are aligned, or the file does not score what its run recorded; nothing is changed then.
+        RegistryError: The registry cannot be read; likewise.
     """
     recipe = find(name)
     if recipe.protocol.select == "best-test":
