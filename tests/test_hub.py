@@ -308,7 +308,7 @@ def test_the_card_tells_what_the_registry_knows(name: str, hub: FakeHub, own_reg
     assert loaded.data.license == entry.license.lower()
     text = loaded.text
     told = [entry.dataset, entry.split, entry.verdict, entry.weights.sha256, f"zoo train {entry.recipe}", entry.method]
-    told += [f"{entry.score.value:.2f}", f"{entry.runs.mean:.2f} ± "]
+    told += [f"{entry.score.value:.2f}", f"{entry.runs.mean:.2f}" + (" ± " if entry.runs.n > 1 else "")]
     told += [entry.published.source, f"{entry.published.value:.2f}"] if entry.published else []
     for fact in told:
         assert fact in text, fact

@@ -85,7 +85,7 @@ class SBP(ZooModel):
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         _check_choice("backbone", backbone, BACKBONES)
-        _check_choice("adjacency", adjacency, tuple(ADJACENCIES))
+        _check_choice("adjacency", adjacency, ADJACENCIES)
         _check_choice("norm_after", norm_after, NORMS)
         if not 0 < lam <= 1:
             raise ConfigError(f"lam must be above 0 and at most 1, got {lam}")
@@ -174,7 +174,7 @@ class SBP(ZooModel):
 
     def attraction(self, graph: Graph) -> Product:
         """The product with Â⁺."""
-        propagate = ADJACENCIES[self.adjacency]
+        propagate = ops.propagate_mean if self.adjacency == "row" else ops.propagate_gcn
         return lambda state: propagate(graph, state)
 
     @abstractmethod

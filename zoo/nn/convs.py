@@ -36,10 +36,7 @@ __all__ = [
 
 Graph = Any  # a DGLGraph; DGL carries no types
 
-ADJACENCIES: dict[str, Callable[[Graph, Tensor], Tensor]] = {  # what multiplies X
-    "row": ops.propagate_mean,  # D⁻¹ A
-    "symmetric": ops.propagate_gcn,  # D^(-1/2) A D^(-1/2)
-}
+ADJACENCIES = ("row", "symmetric")
 
 
 class LinearConv(nn.Module):
@@ -73,7 +70,8 @@ class GCNConv(nn.Module):
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        return ADJACENCIES[self.adjacency](graph, self.linear(feat)).add_(self.bias)
+        propagate = ops.propagate_mean if self.adjacency == "row" else ops.propagate_gcn
+        return propagate(graph, self.linear(feat)).add_(self.bias)
 
 
 class SAGEConv(nn.Module):
