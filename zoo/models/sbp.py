@@ -46,7 +46,7 @@ from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.models.gcnii import ResidualMixing
-from zoo.nn.convs import ADJACENCIES, GCNConv, LinearConv
+from zoo.nn.convs import GCNConv, LinearConv, propagation
 from zoo.nn.sparse_linear import Dropout, Features, Linear, constant, dense
 
 __all__ = ["FeatureSBP", "LabelSBP"]
@@ -85,7 +85,7 @@ class SBP(ZooModel):
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
         _check_choice("backbone", backbone, BACKBONES)
-        _check_choice("adjacency", adjacency, ADJACENCIES)
+        propagation(adjacency)  # an unknown one is told here
         _check_choice("norm_after", norm_after, NORMS)
         if not 0 < lam <= 1:
             raise ConfigError(f"lam must be above 0 and at most 1, got {lam}")
@@ -174,7 +174,7 @@ class SBP(ZooModel):
 
     def attraction(self, graph: Graph) -> Product:
         """The product with Â⁺."""
-        propagate = ops.propagate_mean if self.adjacency == "row" else ops.propagate_gcn
+        propagate = propagation(self.adjacency)
         return lambda state: propagate(graph, state)
 
     @abstractmethod

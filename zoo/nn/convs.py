@@ -20,7 +20,6 @@ from zoo.errors import ConfigError
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = [
-    "ADJACENCIES",
     "CONVS",
     "ChebConv",
     "DirGCNConv",
@@ -32,11 +31,21 @@ __all__ = [
     "SAGEConv",
     "TransformerConv",
     "make_conv",
+    "propagation",
 ]
 
 Graph = Any  # a DGLGraph; DGL carries no types
 
-ADJACENCIES = ("row", "symmetric")
+
+def propagation(adjacency: str) -> Callable[[Graph, Tensor], Tensor]:
+    """What takes X to D⁻¹ A X, for `"row"`, or D^(-1/2) A D^(-1/2) X, for `"symmetric"`; both (num_nodes, width).
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if adjacency not in ("row", "symmetric"):
+        raise ConfigError(f"unknown adjacency {adjacency!r}: choose from row, symmetric")
+    return ops.propagate_mean if adjacency == "row" else ops.propagate_gcn
 
 
 class LinearConv(nn.Module):
@@ -62,16 +71,14 @@ class GCNConv(nn.Module):
 
     def __init__(self, in_feats: int, out_feats: int, *, adjacency: str = "symmetric") -> None:
         super().__init__()
-        if adjacency not in ADJACENCIES:
-            raise ConfigError(f"unknown adjacency {adjacency!r}: choose from {', '.join(ADJACENCIES)}")
+        propagation(adjacency)  # an unknown one is told here
         self.adjacency = adjacency
         self.linear = Linear(in_feats, out_feats, bias=False, init="glorot")
         self.bias = nn.Parameter(torch.zeros(out_feats))
 
     def forward(self, graph: Graph, feat: Features) -> Tensor:
         """See the module."""
-        propagate = ops.propagate_mean if self.adjacency == "row" else ops.propagate_gcn
-        return propagate(graph, self.linear(feat)).add_(self.bias)
+        return propagation(self.adjacency)(graph, self.linear(feat)).add_(self.bias)
 
 
 class SAGEConv(nn.Module):
