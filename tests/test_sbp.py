@@ -59,16 +59,19 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
     if model.backbone == "gcnii":
         first = state = nn.functional.linear(x, model.embed.weight, model.embed.bias).clamp(min=0)
     for k in range(model.num_steps):
+        kept = state
         if model.backbone == "gcn":
             weight, bias = model.linears[k].weight, model.linears[k].bias
             state = state @ weight.t() + bias  # type: ignore[operator]
+        if not model.skip_weights:
+            kept = state
         update = model.alpha * positive @ state
         if isinstance(model, FeatureSBP) and model.scalable:
             update = update - model.beta * state @ (-state.t() @ state).softmax(1)
         elif not model.scalable:
             negative = signs(graph) if isinstance(model, LabelSBP) else -x @ x.t()
             update = update - model.beta * negative.softmax(1) @ state
-        state = (1 - model.lam) * state + model.lam * update
+        state = update if model.skip_weights and k == 0 else (1 - model.lam) * kept + model.lam * update
         if model.norm_after == "each" or (model.norm_after == "last" and k == model.num_steps - 1):
             centred = state - state.mean(1, keepdim=True)
             state = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
@@ -92,6 +95,8 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
         {"scalable": True},
         {"scalable": True, "backbone": "sgc", "adjacency": "symmetric"},
         {"adjacency": "symmetric", "norm_after": "last"},
+        {"skip_weights": False},
+        {"skip_weights": False, "norm_after": "none"},
         {"norm_after": "none", "alpha": 0.5, "lam": 1.0},
     ],
 )
@@ -103,6 +108,26 @@ def test_states_and_gradients_are_the_formula(
     *_, expected = expected_states(model, graph, adjacency, x)
     hidden = [parameter for name, parameter in model.named_parameters() if not name.startswith("head.")]
     assert_same_with_gradients(model.encode(graph, x), expected, [x, *hidden])
+
+
+class ZeroedOnce(nn.Module):
+    """In place of a dropout, the one between the first two layers leaves out everything and the others nothing."""
+
+    calls = 0
+
+    def forward(self, state: Tensor) -> Tensor:
+        self.calls += 1
+        return state * (self.calls != 2)
+
+
+@pytest.mark.parametrize("skip_weights", [False, True])
+def test_a_state_that_skips_weights_skips_dropout_too(skip_weights: bool, graph: Any) -> None:
+    model = randomised(make("label", skip_weights=skip_weights))
+    model.dropout = ZeroedOnce()
+    x = features(graph).requires_grad_()
+    model.encode(graph, x).sum().backward()
+    assert x.grad is not None
+    assert bool(x.grad.any()) == skip_weights
 
 
 @pytest.mark.parametrize("tile", [1, 20, 1000])

@@ -17,7 +17,9 @@ open is an option: Â⁺ (`adjacency`; the prose has the row-stochastic one), wh
 α (`alpha`) and β (`beta`). Three backbones, in none of which the head is signed:
 
 - `"sgc"`: steps on the features, and a linear layer behind them;
-- `"gcn"`: H ← ReLU(step(H W)), and a graph convolution behind them, as behind the normalisations of the comparison;
+- `"gcn"`: H ← ReLU(LN[(1 - λ) H + λ (α Â⁺ - β Â⁻) H W]), where the first layer, whose H has another width, is the update
+  alone, and a graph convolution behind them, as behind the normalisations of the comparison. Without `skip_weights` W,
+  and the dropout before it, act on the whole step: H ← ReLU(step(H W));
 - `"gcnii"`: GCNII (`zoo.models.gcnii`), where a step takes the place of ÂH.
 
 A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all it takes, O(n · d), and nothing
@@ -58,6 +60,7 @@ TILE = 1 << 22  # entries of a tile: 16 MB
 
 Graph = Any  # a DGLGraph; DGL carries no types
 Product = Callable[[Tensor], Tensor]  # of a matrix of the graph's nodes and their states
+Step = Callable[[Tensor | None, Tensor], Tensor]  # of the X that (1 - λ) weighs and the X of the update
 
 
 class SBP(ZooModel):
@@ -78,6 +81,7 @@ class SBP(ZooModel):
         adjacency: str = "row",
         norm_after: str = "each",
         scalable: bool = False,
+        skip_weights: bool = True,
         residual: float = 0.1,
         mapping: float = 0.5,
         readout: str | None = None,
@@ -94,7 +98,7 @@ class SBP(ZooModel):
         if not (0 <= residual <= 1 and 0 <= mapping < math.inf):
             raise ConfigError(f"residual is from 0 to 1, mapping not negative: got {residual} and {mapping}")
         self.backbone, self.adjacency, self.norm_after, self.scalable = backbone, adjacency, norm_after, scalable
-        self.lam, self.alpha, self.beta = float(lam), float(alpha), float(beta)
+        self.lam, self.alpha, self.beta, self.skip_weights = float(lam), float(alpha), float(beta), skip_weights
         self.num_steps = self.num_hidden(num_layers)
         self.width = in_feats if backbone == "sgc" else hidden
         self.dropout = Dropout(dropout)
@@ -111,8 +115,9 @@ class SBP(ZooModel):
 
     def make_head(self, num_classes: int) -> nn.Module:
         """A linear layer, or without a readout a GCN's last convolution."""
-        gcn = self.backbone == "gcn" and self.readout is None
-        return (GCNConv if gcn else LinearConv)(self.width, num_classes)
+        if self.backbone == "gcn" and self.readout is None:
+            return GCNConv(self.width, num_classes, adjacency=self.adjacency)
+        return LinearConv(self.width, num_classes)
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`. Steps on the features are taken once."""
@@ -137,36 +142,38 @@ class SBP(ZooModel):
         layers = {"sgc": self._sgc, "gcn": self._gcn, "gcnii": self._gcnii}[self.backbone]
         return layers(feat, self._steps(graph, feat))
 
-    def _sgc(self, feat: Features, steps: Sequence[Product]) -> Iterator[Tensor]:
+    def _sgc(self, feat: Features, steps: Sequence[Step]) -> Iterator[Tensor]:
         state = dense(feat)
         for step in steps:
-            state = step(state)
+            state = step(state, state)
             yield state
 
-    def _gcn(self, feat: Features, steps: Sequence[Product]) -> Iterator[Tensor]:
-        state = self.dropout(feat)
+    def _gcn(self, feat: Features, steps: Sequence[Step]) -> Iterator[Tensor]:
+        state, before = self.dropout(feat), None
         for step, linear in zip(steps, self.linears, strict=True):
-            state = self.dropout(nn.functional.relu(step(linear(state))))
+            weighted = linear(state)
+            before = nn.functional.relu(step(before if self.skip_weights else weighted, weighted))
+            state = self.dropout(before)
             yield state
 
-    def _gcnii(self, feat: Features, steps: Sequence[Product]) -> Iterator[Tensor]:
+    def _gcnii(self, feat: Features, steps: Sequence[Step]) -> Iterator[Tensor]:
         first = nn.functional.relu(self.embed(self.dropout(feat)))
         state = self.dropout(first)
         for step, conv in zip(steps, self.convs, strict=True):
-            state = self.dropout(nn.functional.relu(conv(step(state), first)))
+            state = self.dropout(nn.functional.relu(conv(step(state, state), first)))
             yield state
 
-    def _steps(self, graph: Graph, feat: Features) -> Sequence[Product]:
+    def _steps(self, graph: Graph, feat: Features) -> Sequence[Step]:
         attracted, repelled = self.attraction(graph), self.repulsion(graph, feat)
 
-        def step(state: Tensor) -> Tensor:
+        def step(kept: Tensor | None, state: Tensor) -> Tensor:
             update = self.alpha * attracted(state)
             if repelled is not None:
                 update = torch.add(update, repelled(state), alpha=-self.beta)
-            return torch.lerp(state, update, self.lam)
+            return update if kept is None else torch.lerp(kept, update, self.lam)
 
-        def normalised_step(state: Tensor) -> Tensor:
-            return nn.functional.layer_norm(step(state), state.shape[1:])
+        def normalised_step(kept: Tensor | None, state: Tensor) -> Tensor:
+            return nn.functional.layer_norm(step(kept, state), state.shape[1:])
 
         last = step if self.norm_after == "none" else normalised_step
         others = normalised_step if self.norm_after == "each" else step
@@ -213,6 +220,7 @@ class LabelSBP(SBP):
         adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
         norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
         scalable: The paper's variant for large graphs, see the module.
+        skip_weights: For `"gcn"`: what a step keeps of the state passes weights and dropout by, see the module.
         residual: α of GCNII.
         mapping: λ of GCNII.
         readout: See `ZooModel`.
@@ -301,6 +309,7 @@ class FeatureSBP(SBP):
         adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
         norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
         scalable: The paper's variant for large graphs, see the module.
+        skip_weights: For `"gcn"`: what a step keeps of the state passes weights and dropout by, see the module.
         residual: α of GCNII.
         mapping: λ of GCNII.
         readout: See `ZooModel`.
