@@ -217,6 +217,12 @@ def test_tables_of_gcns_have_contranorms_adjacency_and_layer_normalisation(table
             ]
 
 
+def test_columns_of_table_11_are_numbers_of_convolutions() -> None:
+    for cell in reproduction.find_table("sbp-table11").cells:
+        linear_behind = cell.recipe.method == "omega-gcn"
+        assert cell.recipe.model["num_layers"] - linear_behind == int(cell.column), cell.name
+
+
 def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
     cells = [cell for table in ("sbp-table3", "sbp-table15") for cell in reproduction.find_table(table).cells]
     signed = [cell.recipe for cell in cells if "SBP" in cell.row]

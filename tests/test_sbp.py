@@ -56,6 +56,7 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
     edges = adjacency * (signs(graph) <= 0) if isinstance(model, LabelSBP) and model.scalable else adjacency
     positive = mean_over_rows(edges) if model.adjacency == "row" else normalised(edges)
     states, state = [], x
+    skips = model.backbone == "gcn" and model.skip_weights
     if model.backbone == "gcnii":
         first = state = nn.functional.linear(x, model.embed.weight, model.embed.bias).clamp(min=0)
     for k in range(model.num_steps):
@@ -63,7 +64,7 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
         if model.backbone == "gcn":
             weight, bias = model.linears[k].weight, model.linears[k].bias
             state = state @ weight.t() + bias  # type: ignore[operator]
-        if not model.skip_weights:
+        if not skips:
             kept = state
         update = model.alpha * positive @ state
         if isinstance(model, FeatureSBP) and model.scalable:
@@ -71,7 +72,7 @@ def expected_states(model: SBP, graph: Any, adjacency: Tensor, x: Tensor) -> lis
         elif not model.scalable:
             negative = signs(graph) if isinstance(model, LabelSBP) else -x @ x.t()
             update = update - model.beta * negative.softmax(1) @ state
-        state = update if model.skip_weights and k == 0 else (1 - model.lam) * kept + model.lam * update
+        state = update if skips and k == 0 else (1 - model.lam) * kept + model.lam * update
         if model.norm_after == "each" or (model.norm_after == "last" and k == model.num_steps - 1):
             centred = state - state.mean(1, keepdim=True)
             state = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
@@ -110,8 +111,20 @@ def test_states_and_gradients_are_the_formula(
     assert_same_with_gradients(model.encode(graph, x), expected, [x, *hidden])
 
 
+@every_kind
+@pytest.mark.parametrize("name", ["row", "symmetric"])
+def test_the_last_convolution_of_a_gcn_has_the_adjacency_of_its_steps(
+    kind: str, name: str, graph: Any, adjacency: Tensor
+) -> None:
+    model, graph = randomised(make(kind, adjacency=name)), labelled(graph)
+    x = features(graph)
+    positive = mean_over_rows(adjacency) if name == "row" else normalised(adjacency)
+    expected = positive @ model.encode(graph, x) @ model.head.linear.weight.t() + model.head.bias
+    torch.testing.assert_close(model(graph, x), expected)
+
+
 class ZeroedOnce(nn.Module):
-    """In place of a dropout, the one between the first two layers leaves out everything and the others nothing."""
+    """Stands in for a dropout: leaves out everything behind the first layer, at its second call, else nothing."""
 
     calls = 0
 

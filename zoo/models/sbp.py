@@ -14,12 +14,13 @@ bounds the states. Where A⁻ keeps groups apart and A⁺ holds their members to
 
 The display formulas of the paper were not at hand, nor its code: the step is read from its prose. What the prose leaves
 open is an option: Â⁺ (`adjacency`; the prose has the row-stochastic one), where LN stands (`norm_after`), λ (`lam`),
-α (`alpha`) and β (`beta`). Three backbones, in none of which the head is signed:
+α (`alpha`), β (`beta`), and on a GCN what W acts on (`skip_weights`). Three backbones, in none of which the head is
+signed:
 
 - `"sgc"`: steps on the features, and a linear layer behind them;
-- `"gcn"`: H ← ReLU(LN[(1 - λ) H + λ (α Â⁺ - β Â⁻) H W]), where the first layer, whose H has another width, is the update
-  alone, and a graph convolution behind them, as behind the normalisations of the comparison. Without `skip_weights` W,
-  and the dropout before it, act on the whole step: H ← ReLU(step(H W));
+- `"gcn"`: H ← ReLU(LN[(1 - λ) H + λ (α Â⁺ - β Â⁻) H W]), and a graph convolution by Â⁺ behind them, as behind the
+  normalisations of the comparison. In the first layer, whose H has another width, the update (α Â⁺ - β Â⁻) H W stands
+  alone, without λ. Without `skip_weights`, W and the dropout before it act on what is kept, too: H ← ReLU(step(H W));
 - `"gcnii"`: GCNII (`zoo.models.gcnii`), where a step takes the place of ÂH.
 
 A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all it takes, O(n · d), and nothing
@@ -27,8 +28,8 @@ of size n × n. For `FeatureSBP` the product is attention. For graphs with at mo
 same in all layers, is kept as a matrix, and for larger ones it is made in tiles, anew in every layer: O(n · d), too.
 
 For large graphs (`scalable`) the paper changes A⁻: `LabelSBP` takes out the edges between different training labels and
-repels nothing; `FeatureSBP` repels by X softmax(-XᵀX), with a (d, d) matrix. X is here the step's own state: the
-features have another width behind a W.
+repels nothing; `FeatureSBP` repels by X softmax(-XᵀX), with a (d, d) matrix. X is here what the step
+propagates, on a GCN H W: the features have another width.
 """
 
 import math
@@ -60,7 +61,7 @@ TILE = 1 << 22  # entries of a tile: 16 MB
 
 Graph = Any  # a DGLGraph; DGL carries no types
 Product = Callable[[Tensor], Tensor]  # of a matrix of the graph's nodes and their states
-Step = Callable[[Tensor | None, Tensor], Tensor]  # of the X that (1 - λ) weighs and the X of the update
+Step = Callable[[Tensor | None, Tensor], Tensor]  # of the X that (1 - λ) weighs, None for the update alone, and its X
 
 
 class SBP(ZooModel):
@@ -114,7 +115,7 @@ class SBP(ZooModel):
         self.head = self.make_head(num_classes)
 
     def make_head(self, num_classes: int) -> nn.Module:
-        """A linear layer, or without a readout a GCN's last convolution."""
+        """A linear layer, or without a readout a GCN's last convolution, by Â⁺."""
         if self.backbone == "gcn" and self.readout is None:
             return GCNConv(self.width, num_classes, adjacency=self.adjacency)
         return LinearConv(self.width, num_classes)
@@ -149,11 +150,11 @@ class SBP(ZooModel):
             yield state
 
     def _gcn(self, feat: Features, steps: Sequence[Step]) -> Iterator[Tensor]:
-        state, before = self.dropout(feat), None
+        state, kept = self.dropout(feat), None
         for step, linear in zip(steps, self.linears, strict=True):
             weighted = linear(state)
-            before = nn.functional.relu(step(before if self.skip_weights else weighted, weighted))
-            state = self.dropout(before)
+            kept = nn.functional.relu(step(kept if self.skip_weights else weighted, weighted))
+            state = self.dropout(kept)
             yield state
 
     def _gcnii(self, feat: Features, steps: Sequence[Step]) -> Iterator[Tensor]:
@@ -214,13 +215,13 @@ class LabelSBP(SBP):
         num_layers: Number of signed steps, and without a readout one more, for the head.
         hidden: Width of the hidden layers; `"sgc"` has none.
         dropout: Before every layer; `"sgc"` has none.
-        lam: λ, above 0 and at most 1.
+        lam: λ, above 0 and at most 1; without effect in the first layer of a `"gcn"` with `skip_weights`.
         alpha: α.
         beta: β; without effect if `scalable`.
         adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
         norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
         scalable: The paper's variant for large graphs, see the module.
-        skip_weights: For `"gcn"`: what a step keeps of the state passes weights and dropout by, see the module.
+        skip_weights: For `"gcn"`: whether the (1 - λ) H that a step keeps skips the layer's weights and dropout.
         residual: α of GCNII.
         mapping: λ of GCNII.
         readout: See `ZooModel`.
@@ -303,13 +304,13 @@ class FeatureSBP(SBP):
         num_layers: Number of signed steps, and without a readout one more, for the head.
         hidden: Width of the hidden layers; `"sgc"` has none.
         dropout: Before every layer; `"sgc"` has none.
-        lam: λ, above 0 and at most 1.
+        lam: λ, above 0 and at most 1; without effect in the first layer of a `"gcn"` with `skip_weights`.
         alpha: α.
         beta: β.
         adjacency: Â⁺: `"row"`, D⁻¹A, or `"symmetric"`, D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
         norm_after: LN after `"each"` step, the `"last"` only, or `"none"`.
         scalable: The paper's variant for large graphs, see the module.
-        skip_weights: For `"gcn"`: what a step keeps of the state passes weights and dropout by, see the module.
+        skip_weights: For `"gcn"`: whether the (1 - λ) H that a step keeps skips the layer's weights and dropout.
         residual: α of GCNII.
         mapping: λ of GCNII.
         readout: See `ZooModel`.
