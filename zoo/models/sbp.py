@@ -28,8 +28,8 @@ of size n × n. For `FeatureSBP` the product is attention. For graphs with at mo
 same in all layers, is kept as a matrix, and for larger ones it is made in tiles, anew in every layer: O(n · d), too.
 
 For large graphs (`scalable`) the paper changes A⁻: `LabelSBP` takes out the edges between different training labels and
-repels nothing; `FeatureSBP` repels by X softmax(-XᵀX), with a (d, d) matrix. X is here what the step
-propagates, on a GCN H W: the features have another width.
+repels nothing; `FeatureSBP` repels by X softmax(-XᵀX), with a (d, d) matrix. X is here what the step propagates, on a
+GCN H W: the features have another width.
 """
 
 import math
