@@ -1,6 +1,7 @@
 """What the tables of DYNAMO-GAT tell beside scores, read from finished runs, and what its parts cost.
 
     python benchmarks/dynamo.py table1 [--results results] [--runs runs]
+    python benchmarks/dynamo.py operations [--results results]
     python benchmarks/dynamo.py table5 [--results results] [--runs runs]
     python benchmarks/dynamo.py speed [--repeats 3]
 
@@ -8,10 +9,14 @@
 test accuracy there, the operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per
 GFLOP. A model with pruned edges is cheaper, so its own runs are counted, and their mean is told.
 
+`operations`: the same two for the paper's depths and one split a data set, beside what the paper prints; accuracy is
+that of dynamo-table1. Models are untrained, but for those that are among the checkpoints: their pruned edges do not
+count.
+
 `table5`: for every cell of dynamo-table3 the share of edges that the last layer has lost, and how alike the two ends of
 the others and of the lost ones are, by `DynamoGAT.pruned_edges`; means over the runs.
 
-For these two, models are taken from the folders of the runs: `zoo reproduce dynamo-fig2` and `zoo reproduce
+For `table1` and `table5` models are taken from the folders of the runs: `zoo reproduce dynamo-fig2` and `zoo reproduce
 dynamo-table3` come first.
 
 `speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT, trained in
@@ -24,7 +29,7 @@ from pathlib import Path
 
 import click
 
-from zoo import datasets, weights
+from zoo import datasets, models, registry, weights
 from zoo._dgl import dgl
 from zoo.analysis import count_operations
 from zoo.model import ZooModel
@@ -33,8 +38,16 @@ from zoo.report import markdown_table, spread, summaries
 from zoo.reproduction import CellResult, Table, find_table, read_results, run_folder
 from zoo.training import recipe as recipes
 from zoo.training.loop import train
+from zoo.training.recipe import Recipe
 
 EPOCHS = 20  # two of them prune
+PRINTED = {  # GFLOPs, accuracy per GFLOP
+    "GCN": ((0.598, 136.28), (1.789, 43.53), (0.049, 1106.12)),
+    "GAT": ((2.351, 35.11), (6.754, 11.27), (0.184, 306.52)),
+    "G2GAT": ((1.209, 68.88), (2.452, 33.47), (0.0879, 700.34)),
+    "DYNAMO-GAT": ((0.605, 137.53), (1.675, 48.96), (0.051, 1226.67)),
+}
+COLUMNS = ("Cora public", "CiteSeer public", "Cornell geom-gcn")
 
 
 def finished(table: Table, results: Path) -> list[CellResult]:
@@ -70,6 +83,31 @@ def table1(results: Path, runs: Path) -> None:
             scores = [spread("accuracy", best.val, None), spread("accuracy", best.mean, best.std, len(best.rows))]
             lines.append([name, best.cell.column, *scores, f"{gflops:.4f}", f"{best.mean / gflops:.2f}"])
     click.echo(markdown_table(["", "layers", "validation", "test accuracy (n)", "GFLOPs", "accuracy per GFLOP"], lines))
+
+
+@main.command()
+@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
+def operations(results: Path) -> None:
+    """Prints what a forward pass costs at the paper's depths, beside what the paper prints."""
+    table = find_table("dynamo-table1")
+    found = {result.cell.name: result for result in summaries(table, read_results(results / "dynamo-table1.csv"))}
+    lines = []
+    for row, printed in PRINTED.items():
+        for column, (their_gflops, their_ratio) in zip(COLUMNS, printed, strict=True):
+            result = found[f"{row}/{column}"]
+            gflops = count_operations(*model_of(result.cell.recipe)) / 1e9
+            ratio = "–" if result.mean is None else f"{result.mean / gflops:.1f}"
+            lines.append([row, column, f"{gflops:.4f}", f"{their_gflops:g}", ratio, f"{their_ratio:.1f}"])
+    click.echo(markdown_table(["", "", "GFLOPs", "printed", "accuracy per GFLOP", "printed"], lines))
+
+
+def model_of(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
+    """The checkpoint of a recipe, or if there is none an untrained model, and its graph."""
+    graph, about = datasets.load(recipe.data.name, split=recipe.data.split, seed=0), datasets.info(recipe.data.name)
+    if recipe.name in registry.list_checkpoints():
+        return weights.load(recipe.name), graph
+    arguments = {"in_feats": about.in_feats, "num_classes": about.num_classes, **recipe.model}
+    return models.create(recipe.method, {**arguments, "transforms": list(recipe.data.transforms)}), graph
 
 
 @main.command()

@@ -73,8 +73,9 @@ def test_freed_with_the_owner(remember: Callable[..., Any], make: Callable[[], A
         lambda graph: graph.add_nodes(1),
         lambda graph: graph.remove_edges([0]),
         lambda graph: graph.remove_nodes([2]),
+        lambda graph: graph.set_batch_num_nodes(torch.tensor([1, graph.num_nodes() - 1])),
     ],
-    ids=["add_edges", "add_nodes", "remove_edges", "remove_nodes"],
+    ids=["add_edges", "add_nodes", "remove_edges", "remove_nodes", "set_batch_num_nodes"],
 )
 def test_computed_anew_after_a_graph_changes(change: Callable[[Any], None]) -> None:
     graph, compute = small_graph(), Counter()

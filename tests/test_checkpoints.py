@@ -49,6 +49,21 @@ def test_checkpoint_answers_on_a_new_graph(name: str) -> None:
     assert torch.equal(logits, zoo.load(name)(model.prepare(graph)))
 
 
+WHOLE_GRAPHS = [name for name in CHECKPOINTS if registry.info(name).task.startswith("graph-")]
+
+
+@pytest.mark.parametrize("name", WHOLE_GRAPHS)
+def test_checkpoint_of_whole_graphs_answers_on_a_list_of_them(name: str) -> None:
+    model = zoo.load(name)
+    graphs = [random_graph(model.in_feats, num_nodes) for num_nodes in (3, 12, 7)]
+    together, alone = zoo.predict(name, graphs), [zoo.predict(name, [graph]) for graph in graphs]
+    assert together.values.tolist() == [prediction.values.item() for prediction in alone]
+    assert together.probabilities is not None
+    assert together.probabilities.shape == (3, model.num_classes)
+    for row, prediction in zip(together.probabilities, alone, strict=True):
+        torch.testing.assert_close(row[None], prediction.probabilities)
+
+
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_checkpoint_takes_another_width_and_number_of_classes(name: str) -> None:
     num_classes = zoo.load(name).num_classes + 1

@@ -27,7 +27,7 @@ import torch
 from zoo import datasets
 from zoo._dgl import dgl
 from zoo.datasets import graphs, ogbn, pickles, planetoid, sources, synthetic, tu_text
-from zoo.errors import DatasetNotFound, GraphError, IntegrityError, ZooError
+from zoo.errors import DatasetNotFound, GraphError, IntegrityError, RecipeError, ZooError
 from zoo.training.tasks import measure
 
 DATA = os.environ.get("ZOO_DATA", "")
@@ -997,6 +997,24 @@ def test_read_npz_of_our_own_keys(tmp_path: Path) -> None:
     assert edge_keys(graph).tolist() == [1, 3, 5, 7, 8]
     assert graph.ndata.keys() == {"feat", "label", "test_mask"}
     assert read_graph(str(tmp_path / "graph.npz"), undirected=False).num_edges() == 3
+
+
+def test_read_npz_leaves_other_members_closed(tmp_path: Path) -> None:
+    arrays = {"edges": np.array([[0, 1], [1, 2]]), "feat": np.ones((3, 2))}
+    np.savez(tmp_path / "graph.npz", **arrays, class_names=np.array(["a", None], dtype=object))
+    assert read_graph(tmp_path / "graph.npz").num_edges() == 4
+
+
+@pytest.mark.parametrize("name", ["csbm", "digits"])
+@pytest.mark.parametrize("seed", [1.5, "0", -1, 2**64])
+def test_an_impossible_seed_is_refused(name: str, seed: Any) -> None:
+    with pytest.raises(RecipeError, match="a seed is"):
+        datasets.load(name, seed=seed)
+
+
+def test_a_split_that_is_no_name_is_refused() -> None:
+    with pytest.raises(GraphError, match="has no split 5"):
+        datasets.load("csbm", split=5)  # type: ignore[arg-type]
 
 
 def test_read_npz_of_the_heterophilous_form(tmp_path: Path) -> None:

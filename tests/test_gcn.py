@@ -136,6 +136,24 @@ def test_impossible_options_are_refused(method: str, options: dict[str, Any], me
         models.create(method, {"in_feats": IN_FEATS, "num_classes": NUM_CLASSES, **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ({}, True),
+        ({"norms": ["pairnorm"], "residual": 0.5}, True),
+        ({"norms": ["batchnorm"]}, False),
+        ({"dropout": 0.5}, False),
+        ({"drop_edge": 0.5}, False),
+        ({"drop_message": 0.5}, False),
+    ],
+)
+def test_passes_are_shared_where_nothing_is_drawn_or_averaged(options: dict[str, Any], same: bool) -> None:
+    graph = complete_graph()
+    model, x = make(**{"dropout": 0.0, **options}), features(graph)
+    assert model.same_in_training == same
+    assert torch.equal(model.train()(graph, x), model.eval()(graph, x)) == same
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_normalisation_leaves_nothing_in_the_graph(norm: str) -> None:
     graph = dgl.graph(([0, 1, 2], [1, 2, 0]))

@@ -180,6 +180,19 @@ def test_graphs_with_other_edge_data_go_together_but_not_of_two_index_types() ->
     assert len(zoo.predict(model, graphs).values) == 2
     with pytest.raises(GraphError, match="some graphs have int32 and some int64 indices"):
         zoo.predict(model, [graphs[0], graphs[1].int()])
+    graphs[1].ndata["feat"] = graphs[1].ndata["feat"].float()
+    with pytest.raises(GraphError, match=r"features of different types: torch\.float32, torch\.float64"):
+        zoo.predict(model, graphs)
+
+
+@pytest.mark.parametrize("method", models.list_models())
+@pytest.mark.parametrize("formats", [["coo"], ["csr"], ["csc"], ["csr", "csc"]])
+def test_a_graph_restricted_to_some_sparse_formats_gets_the_same_answers(method: str, formats: list[str]) -> None:
+    model, graph = make_model(method, {}), directed_graph()
+    restricted = graph.formats(formats)
+    expected = probabilities(model, graph, ops.BLOCK_SIZE)
+    for block_size in (ops.BLOCK_SIZE, 40):
+        torch.testing.assert_close(probabilities(model, restricted, block_size), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("transforms", [(), ("add_self_loop",)])
@@ -307,6 +320,21 @@ def test_a_directed_graph_stays_so_only_if_it_is_said(tmp_path: Path) -> None:
         for options, answer in (((), both), (("--directed",), directed)):
             _, *lines = rows(run("predict", "gcn-csbm", source, *options).stdout)
             assert [[float(cell) for cell in line[2:]] for line in lines] == answer
+
+
+def test_a_directed_graph_is_scored_so_only_if_it_is_said(tmp_path: Path) -> None:
+    edges, feat, label = np.array([[0, 1], [1, 2], [2, 3]]), np.random.default_rng(0).random((4, 8)), np.arange(4) % 2
+    np.savez(tmp_path / "graph.npz", edges=edges, feat=feat, label=label, test_mask=np.ones(4, dtype=bool))
+    scores = set()
+    for directed in (False, True):
+        data = zoo.datasets.read_graph(tmp_path / "graph.npz", undirected=not directed)
+        options = ["--directed"] if directed else []
+        printed = run("eval", "gcn-csbm", "--graph", tmp_path / "graph.npz", "--metric", "roc-auc", *options).stdout
+        value = zoo.evaluate("gcn-csbm", data, metric="roc-auc").value
+        assert f" {value:.4f} " in printed
+        scores.add(value)
+    assert len(scores) == 2
+    assert "--directed is about" in run("eval", "gcn-csbm", "--directed").output
 
 
 def test_a_regression_has_values_and_no_probabilities(npz: Path, tmp_path: Path) -> None:

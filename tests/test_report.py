@@ -90,7 +90,27 @@ def test_the_page_on_cna_has_the_published_energies_of_the_tables_cells() -> Non
 
 def test_no_page_is_left_over() -> None:
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
-    assert made == set(reproduction.list_results(ROOT / "results"))
+    assert made == {*reproduction.list_tables(), *reproduction.list_results(ROOT / "results")}
+
+
+@pytest.mark.parametrize("name", reproduction.list_results(ROOT / "results"))
+def test_what_is_not_reproduced_has_a_diagnosis(name: str) -> None:
+    for result in summaries(find_table(name), read_results(ROOT / "results" / f"{name}.csv")):
+        assert result.verdict in ("reproduced", "no published value") or result.reason, result.cell.name
+
+
+def test_every_table_says_what_was_not_run() -> None:
+    table = find_table("sbp-table15")
+    page = table_page(table, summaries(table, []))
+    assert "not at hand" in page and f"{table.cells[0].recipe.published}"
+    assert "Runs so far" not in page
+
+
+def test_a_page_tells_how_many_runs_are_missing(tables: Path) -> None:
+    table = deep(tables)
+    first = table.cells[0]
+    page = table_page(table, summaries(table, [row(first, seed, 85.0) for seed in range(3)]))
+    assert f"- **{first.name}.** Runs so far: 3 of {first.recipe.protocol.seeds}." in page
 
 
 def test_every_checkpoint_has_a_line() -> None:

@@ -158,6 +158,15 @@ def test_drops_are_drawn_anew_in_training_only(option: str) -> None:
     torch.testing.assert_close(model.eval()(graph, x), expected)
 
 
+@pytest.mark.parametrize("option", ["drop_edge", "drop_message"])
+def test_evaluation_with_drops_propagates_once(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, model = small_graph(), make(**{option: 0.5})
+    x = features(graph)
+    first = model(graph, x)
+    monkeypatch.setattr(model, "hidden_states", None)
+    assert torch.equal(model(graph, x), first)
+
+
 def test_options_do_not_share_what_is_remembered() -> None:
     graph, x = small_graph(), torch.randn(4, IN_FEATS, dtype=torch.float64)
     pairnorm: dict[str, Any] = {"norms": ["pairnorm"]}

@@ -476,6 +476,18 @@ def test_a_run_that_diverges_under_roc_auc_is_no_traceback() -> None:
         zoo.train(recipe, 0)
 
 
+def test_a_set_of_graphs_may_differ_in_what_no_model_looks_at() -> None:
+    data, other = graph_set(), graph_set()
+    other.graphs[3].ndata["pos"] = torch.ones(other.graphs[3].num_nodes(), 2)
+    other.graphs[4].edata["weight"] = torch.ones(other.graphs[4].num_edges())
+    model = models.create("gcn", {"in_feats": 1, "num_classes": 2, "readout": "sum"}).eval()
+    graphs = [make_loader(dataset, model, 4).predict(model)["val"][0] for dataset in (data, other)]
+    assert torch.equal(*graphs)
+    other.graphs[3].ndata["feat"] = other.graphs[3].ndata["feat"].double()
+    with pytest.raises(GraphError, match="features of different types"):
+        make_loader(other, model, 4)
+
+
 def test_a_seed_from_numpy_is_a_seed(tmp_path: Path) -> None:
     first, second = zoo.train(small(), cast("int", np.int64(1)), tmp_path), zoo.train(small(), 1)
     assert_same_bits(tensors(first), tensors(second))

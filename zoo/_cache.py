@@ -11,20 +11,21 @@ __all__ = ["latest", "per_graph", "per_tensor"]
 
 T = TypeVar("T")
 
-_graphs: weakref.WeakKeyDictionary[Any, tuple[Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
+_graphs: weakref.WeakKeyDictionary[Any, tuple[Any, Any, dict[Any, Any]]] = weakref.WeakKeyDictionary()
 _tensors: dict[int, tuple[weakref.ref[Tensor], int, dict[Any, Any]]] = {}
 
 
 def per_graph(graph: Any, key: Any, compute: Callable[[], T]) -> T:
     """What `compute` returns, computed once for this structure of a DGLGraph.
 
-    DGL puts a new index object into a graph whenever its nodes or edges change: the entry goes with the old one.
+    DGL puts a new index object into a graph whenever its nodes or edges change, and a new dictionary when the sizes of
+    its batch do: the entry goes with the old ones.
     """
-    index = graph._graph
+    index, sizes = graph._graph, graph._batch_num_nodes
     entry = _graphs.get(graph)
-    if entry is None or entry[0] is not index:
-        entry = _graphs[graph] = (index, {})
-    return _computed(entry[1], key, compute)
+    if entry is None or entry[0] is not index or entry[1] is not sizes:
+        entry = _graphs[graph] = (index, sizes, {})
+    return _computed(entry[2], key, compute)
 
 
 def per_tensor(tensor: Tensor, key: Any, compute: Callable[[], T]) -> T:

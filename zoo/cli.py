@@ -77,16 +77,19 @@ def show(name: str) -> None:
 @main.command("eval")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--graph", type=click.Path(path_type=Path), help="Score on its test mask; a file as for `predict`.")
+@click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
 @click.option(
     "--metric",
     help="Default: that of the recorded score; on a graph accuracy, for regression mse, for several labels roc-auc.",
 )
-def evaluate(sources: tuple[str, ...], graph: Path | None, metric: str | None) -> None:
+def evaluate(sources: tuple[str, ...], graph: Path | None, directed: bool, metric: str | None) -> None:
     """Scores checkpoints on their own test sets, or on a graph of yours; exits with 1 if a recorded score differs."""
     from zoo import datasets
     from zoo.api import evaluate
 
-    data = None if graph is None else datasets.read_graph(graph)
+    if directed and graph is None:
+        raise click.UsageError("--directed is about the file of --graph")
+    data = None if graph is None else datasets.read_graph(graph, undirected=not directed)
     score = partial(evaluate, data=data, metric=metric)
     results = [result for source in sources if (result := _reported(score, source))]
     _table(

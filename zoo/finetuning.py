@@ -6,11 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zoo._checks import check_seed
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.training.loaders import describe, make_loader
-from zoo.training.loop import Run, check_seed, fit, seeded
+from zoo.training.loop import Run, fit, seeded
 from zoo.training.recipe import Protocol, TrainingSpec, check_layer_decay, check_training
 from zoo.training.transfer import start
 from zoo.weights import digest, load

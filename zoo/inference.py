@@ -14,7 +14,7 @@ from zoo.datasets.graphs import check_graph
 from zoo.errors import GraphError
 from zoo.model import ZooModel
 
-__all__ = ["eval_mode", "forward", "predict_logits"]
+__all__ = ["check_alike", "eval_mode", "forward", "predict_logits", "without_others"]
 
 
 def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE) -> Tensor:
@@ -29,7 +29,7 @@ def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE)
         GraphError: The data is none of these, or does not fit the model.
     """
     if isinstance(data, dgl.DGLGraph):
-        return forward(model, [model.prepare(_plain(data, model))], block_size)
+        return forward(model, [model.prepare(without_others(data, model))], block_size)
     return forward(model, map(model.prepare, _batches(_graphs(data, model), model, block_size)), block_size)
 
 
@@ -51,8 +51,8 @@ def eval_mode(model: ZooModel) -> Iterator[None]:
             module.training = training
 
 
-def _plain(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":
-    """The graph with what the model looks at alone, which no labels are in most, and with sizes of its index type.
+def without_others(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":
+    """The graph with the node data that the model looks at alone, in most no labels, and with sizes of its index type.
 
     DGL's `int()` and `long()` leave the sizes that a graph remembers as they were, which `dgl.batch` refuses.
     """
@@ -75,14 +75,22 @@ def _graphs(data: Any, model: ZooModel) -> Sequence["dgl.DGLGraph"]:
         raise GraphError("there are no graphs to predict")
     for graph in graphs:
         check_graph(graph)
+    check_alike(graphs, model)
+    return graphs
+
+
+def check_alike(graphs: Sequence["dgl.DGLGraph"], model: ZooModel) -> None:
+    """Raises GraphError unless graphs, which are not none, have the same form, so that they can be put into a batch."""
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
     if len(widths) > 1:
         raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
+    types = {str(graph.ndata["feat"].dtype) for graph in graphs}
+    if len(types) > 1:
+        raise GraphError(f"the graphs have features of different types: {', '.join(sorted(types))}")
     if len({frozenset(graph.ndata) & frozenset(model.node_data) for graph in graphs}) > 1:
         raise GraphError(f"some graphs lack what others have of {', '.join(model.node_data)}")
     if len({graph.idtype for graph in graphs}) > 1:
         raise GraphError("some graphs have int32 and some int64 indices: make them alike with graph.long()")
-    return graphs
 
 
 def _batches(graphs: Sequence["dgl.DGLGraph"], model: ZooModel, block_size: int) -> Iterator["dgl.DGLGraph"]:
@@ -94,6 +102,6 @@ def _batches(graphs: Sequence["dgl.DGLGraph"], model: ZooModel, block_size: int)
         if members and size + own > block_size:
             yield dgl.batch(members, edata=None)
             members, size = [], 0
-        members.append(_plain(graph, model))
+        members.append(without_others(graph, model))
         size += own
     yield dgl.batch(members, edata=None)

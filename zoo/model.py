@@ -149,7 +149,13 @@ class ZooModel(nn.Module, ABC):
         return super().load_state_dict(state_dict, strict, assign)
 
     def reset_head(self, num_classes: int) -> None:
-        """Puts a new, untrained last layer for `num_classes` in the place of the old one."""
+        """Puts a new, untrained last layer for `num_classes` in the place of the old one.
+
+        Raises:
+            ConfigError: There is no class.
+        """
+        if num_classes < 1:
+            raise ConfigError(f"num_classes must be positive, got {num_classes}")
         self.head = self.make_head(num_classes).to(next(self.parameters())).train(self.training)
         self.num_classes = num_classes
         self.arguments = {**self.arguments, "num_classes": num_classes}

@@ -201,7 +201,8 @@ def _sums(links: _Links, rows: Tensor, weight: Tensor | None) -> Tensor:
 
 def _dots(links: _Links, owners: Tensor, ends: Tensor) -> Tensor:
     """For every link, the inner product of the rows that it joins."""
-    if len(links.ends) > len(owners) * len(ends):  # parallel edges: more than a sparse matrix has places for
+    crowded = len(links.ends) > len(owners) * len(ends)  # parallel edges: more than a sparse matrix has places for
+    if crowded or owners.dtype.itemsize < 4:  # nor is there a kernel for half floats
         return (owners[torch.repeat_interleave(links.offsets.diff())] * ends[links.ends]).sum(1)
     values = owners.new_zeros(len(links.ends))
     with warnings.catch_warnings(action="ignore"):  # PyTorch says once in each process that CSR is in beta
@@ -215,24 +216,33 @@ class _Propagate(torch.autograd.Function):
     """Weighted sums over the in-links; the gradient of the rows runs over the out-links."""
 
     @staticmethod
-    def forward(ctx: Any, graph: "dgl.DGLGraph", rows: Tensor, weight: Tensor | None, heads: int) -> Tensor:
-        ctx.graph, ctx.heads = graph, heads
-        ctx.save_for_backward(weight, None if weight is None else rows)
+    def forward(
+        ctx: Any,
+        graph: "dgl.DGLGraph",
+        rows: Tensor,
+        weight: Tensor | None,
+        heads: int,
+        sent_weight: Callable[[], Tensor] | None,
+    ) -> Tensor:
+        ctx.graph, ctx.heads, ctx.sent_weight = graph, heads, sent_weight
+        ctx.save_for_backward(weight, rows if ctx.needs_input_grad[2] else None)
         return _sums(_in_links(graph, heads, rows.device), rows, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, Tensor | None, None, None]:
         (grad,) = grads
         weight, rows = ctx.saved_tensors
         grad_rows = grad_weight = None
         if ctx.needs_input_grad[1]:
-            if weight is not None:
+            if ctx.sent_weight is not None:
+                weight = ctx.sent_weight()
+            elif weight is not None:
                 weight = weight[_out_order(ctx.graph, ctx.heads, grad.device)]
             grad_rows = _sums(_out_links(ctx.graph, ctx.heads, grad.device), grad, weight)
         if ctx.needs_input_grad[2]:
             grad_weight = _dots(_in_links(ctx.graph, ctx.heads, grad.device), grad, rows)
-        return None, grad_rows, grad_weight, None
+        return None, grad_rows, grad_weight, None, None
 
 
 def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -246,14 +256,18 @@ def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None)
     Returns:
         As `feat`.
     """
-    if len(feat) != graph.num_src_nodes():
-        raise GraphError(f"feat has {len(feat)} rows, the graph has {graph.num_src_nodes()} nodes")
+    _check_rows(graph, feat)
     heads = 1 if weight is None else _heads(graph, weight)
     if feat.dim() == 2 and heads == 1:  # what follows would return a view, which autograd copies when it is written to
-        return _Propagate.apply(graph, feat, weight, 1)
+        return _Propagate.apply(graph, feat, weight, 1, None)
     rows = feat.reshape(len(feat) * heads, math.prod(feat.shape[1:]) // heads)
-    result = _Propagate.apply(graph, rows, weight, heads)
+    result = _Propagate.apply(graph, rows, weight, heads, None)
     return result.view(len(result) // heads, *feat.shape[1:])
+
+
+def _check_rows(graph: "dgl.DGLGraph", feat: Tensor) -> None:
+    if len(feat) != graph.num_src_nodes():
+        raise GraphError(f"feat has {len(feat)} rows, the graph has {graph.num_src_nodes()} nodes")
 
 
 def _heads(graph: "dgl.DGLGraph", values: Tensor) -> int:
@@ -271,11 +285,19 @@ def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     Out-degrees would do as well on a directed graph; in-degrees are what the authors' PyG convolutions use.
     """
 
-    def weights() -> Tensor:
-        scale = degree_scale(graph, feat).squeeze(1)
-        return scale[_receivers(graph, 1, feat.device)] * scale[_in_links(graph, 1, feat.device).ends]
+    dtype, device = feat.dtype, feat.device
 
-    return propagate(graph, feat, per_graph(graph, ("gcn_weights", feat.dtype, feat.device), weights))
+    def compute() -> Tensor:
+        scale = degree_scale(graph, feat).squeeze(1)
+        return scale[_receivers(graph, 1, device)] * scale[_in_links(graph, 1, device).ends]
+
+    weight = per_graph(graph, ("gcn_weights", dtype, device), compute)
+
+    def sent_weight() -> Tensor:
+        return per_graph(graph, ("sent_gcn_weights", dtype, device), lambda: weight[_out_order(graph, 1, device)])
+
+    _check_rows(graph, feat)
+    return _Propagate.apply(graph, feat, weight, 1, sent_weight)
 
 
 class _DifferencePowers(torch.autograd.Function):

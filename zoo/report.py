@@ -19,6 +19,7 @@ from zoo.reproduction import (
     Table,
     find_table,
     list_results,
+    list_tables,
     read_layers,
     read_results,
     summarise,
@@ -67,9 +68,9 @@ be of any number of them. Every set has `random-a-b-c` and `index-a-b-c` splits 
 them. `align=…` puts the features in the columns of another set (`zoo.datasets.alignment`).
 
 `syn-cora-hH-dD` are graphs of controlled homophily and degree, drawn by the seed: a share H of the edges joins nodes of
-one class, from 0.0 to 1.0 in tenths, and a node has 11.93 neighbours in the mean (d12) or 68.75 (d69). Nodes attach to
-earlier ones by class and degree, in the manner of H2GCN's Syn-Cora, and have the features of Cora's nodes, so Cora's
-files are needed. Equal seeds have equal features and labels at every H and D. For other values:
+one class, from 0.0 to 1.0 in tenths, and a node has 11.93 (d12), 36.14 (d36) or 68.75 (d69) neighbours in the mean.
+Nodes attach to earlier ones by class and degree, in the manner of H2GCN's Syn-Cora, and have the features of Cora's
+nodes, so Cora's files are needed. Equal seeds have equal features and labels at every H and D. For other values:
 `zoo.datasets.synthetic.syn_cora(homophily, degree, generator=…)`."""
 
 
@@ -145,24 +146,31 @@ def table_page(table: Table, results: list[CellResult], layers: Iterable[LayerRo
     """
     remarks: dict[str, list[Cell]] = {}  # several cells can share a recipe's
     for result in results:
-        for text in (result.cell.recipe.note, result.reason):
+        for text in (result.cell.recipe.note, result.reason, _missing_runs(result)):
             if text:
                 remarks.setdefault(text, []).append(result.cell)
     lines = [f"- **{_places(table, cells)}.** {text}" for text, cells in remarks.items()]
     sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
     means = layer_means(table, layers)
+    drawable = any(result.rows for result in results) or any(means.values())
     parts = [
         f"# {table.title}",
         f"Made by `zoo reproduce {table.name}` from `results/{table.name}.csv`, where every run stands.",
         HOW_TO_READ,
         HOW_TO_COMPARE.format(baseline=table.baseline) if table.baseline is not None else "",
-        f"![{table.title}]({table.name}.svg)" if has_plot(table) else "",
+        f"![{table.title}]({table.name}.svg)" if has_plot(table) and drawable else "",
         _grids(table, results, means) if numeric(table.columns) else _cell_list(table, results, means),
         _by_layer(table, means) if table.by_layer else "",
         "## Remarks\n\n" + "\n".join(lines) if lines else "",
         "## Published numbers\n\n" + "\n".join(f"- {source}" for source in sorted(sources)) if sources else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _missing_runs(result: CellResult) -> str:
+    """How many of its runs a cell has, where that is some but not all."""
+    made, wanted = len(result.rows), result.cell.recipe.protocol.seeds
+    return f"Runs so far: {made} of {wanted}." if 0 < made < wanted else ""
 
 
 def _places(table: Table, cells: list[Cell]) -> str:
@@ -302,7 +310,9 @@ def dataset_page() -> str:
 
 
 def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
-    """Writes docs/datasets.md, docs/results/<table>.md for every results file, and the README's list of checkpoints.
+    """Writes docs/datasets.md, docs/results/<table>.md, and the README's list of checkpoints.
+
+    Every table has a page, so that what it asks for and was not run is seen; so has every other results file.
 
     Args:
         results: Folder of the results.
@@ -317,7 +327,7 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     """
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
-    for name in list_results(results):
+    for name in sorted({*list_tables(), *list_results(results)}):
         table, rows = find_table(name), read_results(results / f"{name}.csv")
         written.append(docs / "results" / f"{name}.md")
         write_text(written[-1], table_page(table, summaries(table, rows), read_layers(results, table)))

@@ -436,8 +436,9 @@ def reproduce(
         A result per cell. A cell whose data is out of reach is "not run", with the reason; a run that fails is told in
         its cell's `failures`, and the others go on.
     """
-    if jobs < 1:
-        raise RecipeError(f"jobs must be at least 1, got {jobs}")
+    for option, value in (("jobs", jobs), ("seeds", seeds)):
+        if value is not None and value < 1:
+            raise RecipeError(f"{option} must be at least 1, got {value}")
     table = find_table(name)
     chosen = _choose(table, cells)
     if not chosen:
@@ -557,6 +558,8 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
         run = train(training.recipe, training.seed, folder)
     except ZooError as error:
         return [_Outcome(cell, error=error) for cell in training.cells]
+    except (RuntimeError, MemoryError) as error:  # PyTorch's, as when there is no memory left
+        return [_Outcome(cell, error=ZooError(f"{type(error).__name__}: {error}")) for cell in training.cells]
     return [_outcome(cell, training, run, folder) for cell in training.cells]
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from zoo import ops
 from zoo._cache import per_graph
+from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.inference import eval_mode
@@ -78,7 +79,7 @@ def dirichlet_energy(graph: "dgl.DGLGraph", feat: Tensor, *, normalize: str = "d
         GraphError: `feat` does not fit the graph.
         ConfigError: Unknown `normalize`.
     """
-    _check_choice("normalize", normalize, NORMALIZATIONS)
+    check_choice("normalize", normalize, NORMALIZATIONS)
     feat = _as_double(graph, feat)
     degrees = ops.in_degrees(graph, feat)
     if normalize == "degrees":
@@ -122,7 +123,7 @@ def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
         GraphError: `feat` does not fit the graph, or there is no such pair.
         ConfigError: Unknown `pairs`.
     """
-    _check_choice("pairs", pairs, PAIRS)
+    check_choice("pairs", pairs, PAIRS)
     feat = _as_double(graph, feat)
     unit = feat / _one_for_zero(torch.linalg.vector_norm(feat, dim=1, keepdim=True))
     simple = _simple(graph)
@@ -306,11 +307,6 @@ def per_layer(
     """
     with eval_mode(model), torch.no_grad():
         return [float(metric(graph, feat)) for feat in model.layers(model.prepare(graph))]
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
 
 
 def _as_double(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:

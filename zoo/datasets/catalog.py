@@ -139,7 +139,7 @@ _SHCHUR = {
 _GRAPH2GAUSS = {"default_split": "class-80-10-10", "source": "Bojchevski and Günnemann 2018, graph2gauss"}
 _LINKX = {"default_split": "random-50-25-25", "source": "Lim et al. 2021, LINKX"}
 _SYNTHETIC = {"default_split": "random-60-20-20", "reader": "synthetic"}
-_SYN_CORA_EDGES = {12: 8888, 69: 51219}  # mean degrees 11.93 and 68.75, those of DYNAMO-GAT's synthetic graphs
+_SYN_CORA_EDGES = {12: 8888, 36: 26924, 69: 51219}  # mean degrees 11.93, 36.14 and 68.75, as DYNAMO-GAT's drawn graphs
 
 # Counts of cora-full, roman-empire, amazon-ratings, questions, genius and what `ogbn` reads are the published ones; all
 # others were read out of the files.

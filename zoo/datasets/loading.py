@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from zoo._checks import check_seed
 from zoo.datasets import alignment, splits
 from zoo.datasets.catalog import info
 from zoo.datasets.containers import GraphDataset
@@ -40,8 +41,9 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
         DatasetNotFound: No such name, or the files are neither at hand nor to be fetched.
         IntegrityError: A file is not the one that its origin published.
         GraphError: The data set has no such split, or too few items for it.
+        RecipeError: The seed is not a whole number from 0 to 2^63 - 1.
     """
-    about = info(name)
+    about, seed = info(name), check_seed(seed)
     split = about.default_split if split is None else split
     graphs, labels = alignment.raw_graphs(about, seed)
     if align is not None:

@@ -23,6 +23,8 @@ from zoo.errors import GraphError
 
 __all__ = ["read_graph", "read_named_graph"]
 
+_NPZ = {"edges", "feat", "label", *MASKS, "node_features", "node_labels", *(f"{mask}s" for mask in MASKS), "labels"}
+_NPZ |= {f"{part}_{member}" for part in ("adj", "attr") for member in ("data", "indices", "indptr", "shape")}
 _PARTS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
 _NOT_FEATURES = ("id", "label", "split")  # columns of nodes.csv
 _LARGEST = float(np.finfo(np.float32).max)
@@ -80,7 +82,8 @@ def _npz(path: Path) -> dict[str, Any]:
     """The arguments of `from_arrays`."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
+            names = archive.files
+            members = {name: archive[name] for name in names if name in _NPZ}  # others may be pickled
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise GraphError(f"not an .npz of plain arrays ({error})") from error
     if {"edges", "feat"} <= members.keys():
@@ -93,7 +96,7 @@ def _npz(path: Path) -> dict[str, Any]:
     if {"adj_data", "attr_data"} <= members.keys():
         return {"edges": _csr(members, "adj"), "feat": _csr(members, "attr"), "label": members.get("labels")}
     raise GraphError(
-        f"it holds {', '.join(members) or 'nothing'}; expected edges and feat, or edges and node_features, "
+        f"it holds {', '.join(names) or 'nothing'}; expected edges and feat, or edges and node_features, "
         f"or CSR parts adj_* and attr_*"
     )
 

@@ -99,7 +99,7 @@ def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:
 
 def check(info: DatasetInfo, name: str) -> None:
     """Raises GraphError, with those that there are, if a data set has no split of this name."""
-    family = _family(name)
+    family = _family(name) if isinstance(name, str) else None
     if family not in info.splits or (family == name and name not in info.stored_splits):
         raise GraphError(f"data set {info.name!r} has no split {name!r}; it has {', '.join(info.splits)}")
     if family != name and 0 in (_few(name) if family == "few-k-v" else _shares(name)):

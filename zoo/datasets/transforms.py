@@ -30,6 +30,8 @@ __all__ = [
     "to_undirected",
 ]
 
+FORMATS = ("coo", "csr", "csc")
+
 
 def add_self_loop(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """Gives every node exactly one self-loop; those already there are not doubled."""
@@ -95,10 +97,17 @@ def apply(graph: dgl.DGLGraph, names: Iterable[str]) -> dgl.DGLGraph:
     """
     names = list(names)
     check(names)
-    graph = graph.local_var()
+    graph = _with_all_formats(graph.local_var())
     for name in names:
         graph = TRANSFORMS[name](graph)
     return graph
+
+
+def _with_all_formats(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """The graph, free to make every sparse format, should it have been restricted to some."""
+    formats = graph.formats()
+    restricted = len(formats["created"]) + len(formats["not created"]) < len(FORMATS)
+    return graph.formats(list(FORMATS)) if restricted else graph
 
 
 def check(names: Iterable[str]) -> None:

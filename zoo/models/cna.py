@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
@@ -82,9 +83,9 @@ class ClusterNormalizeActivate(nn.Module):
         version: str = "A",
     ) -> None:
         super().__init__()
-        _check_choice("norm", norm, NORMS)
-        _check_choice("activation", activation, ACTIVATIONS)
-        _check_choice("distance", distance, DISTANCES)
+        check_choice("norm", norm, NORMS)
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("distance", distance, DISTANCES)
         if num_clusters < 1:
             raise ConfigError(f"num_clusters must be at least 1, got {num_clusters}")
         if refit_every < 0:
@@ -138,11 +139,6 @@ class ClusterNormalizeActivate(nn.Module):
         if self.distance == "cosine":
             x = nn.functional.normalize(x, dim=1)
         return (x - self.centroids[assign(x, self.centroids, self.distance)]).square().sum(1).mean()
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
 
 
 @register(

@@ -65,6 +65,7 @@ from torch import Tensor, nn
 
 from zoo import ops
 from zoo._cache import latest, per_graph
+from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
@@ -97,9 +98,9 @@ class Rule:
     gradual: bool
 
     def __post_init__(self) -> None:
-        _check_choice("covariance", self.covariance, COVARIANCES)
-        _check_choice("sign", self.sign, SIGNS)
-        _check_choice("threshold_of", self.threshold_of, THRESHOLDS)
+        check_choice("covariance", self.covariance, COVARIANCES)
+        check_choice("sign", self.sign, SIGNS)
+        check_choice("threshold_of", self.threshold_of, THRESHOLDS)
         for name in ("rate", "rate_growth", "beta"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
@@ -151,11 +152,6 @@ class Rule:
             return torch.where(chances < p, 0, levels)
         new = levels - (levels * p + chances).floor()  # not levels * (1 - p) + chances, which can round up to 256
         return torch.where(new < self.epsilon * FULL, 0, new).clamp(min=0).to(levels.dtype)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
 
 
 class Edges(NamedTuple):

@@ -98,6 +98,12 @@ class GCN(ZooModel):
         """The last convolution; behind a readout a linear layer."""
         return (self.make_conv if self.readout is None else LinearConv)(self.hidden, num_classes)
 
+    @property
+    def same_in_training(self) -> bool:
+        """See `ZooModel`."""
+        drops = (self.dropout.p, self.drop_edge.rate, self.drop_message)
+        return not any(drops) and not any(True for _ in self.norms.buffers())
+
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`."""
         return super().forward(self.drop_edge(graph), feat)

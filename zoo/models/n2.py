@@ -61,6 +61,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo import ops
 from zoo._cache import per_graph
+from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import READOUTS, ZooModel
@@ -96,8 +97,8 @@ class Design:
     global_passing: bool
 
     def __post_init__(self) -> None:
-        _check_choice("form", self.form, FORMS)
-        _check_choice("pathways", self.pathways, tuple(PATHWAYS))
+        check_choice("form", self.form, FORMS)
+        check_choice("pathways", self.pathways, tuple(PATHWAYS))
         for name in ("hidden", "state_width", "num_pseudo_nodes", "num_pieces"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
@@ -110,11 +111,6 @@ class Design:
     def norm(self, width: int) -> nn.Module:
         """What stands behind a sum."""
         return nn.LayerNorm(width) if self.layer_norm else nn.Identity()
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
 
 
 class _Blocks(NamedTuple):
@@ -687,7 +683,7 @@ class N2(ZooModel):
     ) -> None:
         by_pseudo_nodes = readout == PSEUDO_NODES
         if readout is not None:
-            _check_choice("readout", readout, (*READOUTS, PSEUDO_NODES))
+            check_choice("readout", readout, (*READOUTS, PSEUDO_NODES))
         if by_pseudo_nodes and not (adaptation or global_passing):
             raise ConfigError("readout='pseudo-nodes' needs adaptation or global_passing: else all graphs are alike")
         super().__init__(in_feats, num_classes, readout=None if by_pseudo_nodes else readout, transforms=transforms)

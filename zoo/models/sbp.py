@@ -44,6 +44,7 @@ from torch.autograd.function import once_differentiable
 
 from zoo import ops
 from zoo._cache import latest, per_tensor
+from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
@@ -89,9 +90,9 @@ class SBP(ZooModel):
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        _check_choice("backbone", backbone, BACKBONES)
+        check_choice("backbone", backbone, BACKBONES)
         propagation(adjacency)  # an unknown one is told here
-        _check_choice("norm_after", norm_after, NORMS)
+        check_choice("norm_after", norm_after, NORMS)
         if not 0 < lam <= 1:
             raise ConfigError(f"lam must be above 0 and at most 1, got {lam}")
         if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
@@ -188,11 +189,6 @@ class SBP(ZooModel):
     @abstractmethod
     def repulsion(self, graph: Graph, feat: Features) -> Product | None:
         """The product with Â⁻, None if it is 0."""
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
 
 
 @register(

@@ -112,7 +112,8 @@ class SGC(ZooModel):
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`. The state before the head is computed once where nothing in it is learnt or drawn."""
         learnt = self.reduction is not None or self.norms.state_dict()
-        if learnt or self._drops or self.readout is not None:
+        drawn = self.training and self._drops
+        if learnt or drawn or self.readout is not None:
             return super().forward(self.drop_edge(graph), feat)
         return self.head(graph, self.encode_once(graph, feat, self._options))
 

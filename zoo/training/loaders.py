@@ -10,6 +10,7 @@ from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
 from zoo.datasets.graphs import check_graph
 from zoo.errors import ConfigError, GraphError
+from zoo.inference import check_alike, without_others
 from zoo.model import ZooModel
 from zoo.training.tasks import TASKS, Task
 
@@ -77,13 +78,14 @@ class GraphBatches:
     """
 
     def __init__(self, dataset: Any, model: ZooModel, batch_size: int) -> None:
-        self.graphs = [model.prepare(graph) for graph in dataset.graphs]
+        check_alike(dataset.graphs, model)
+        self.graphs = [model.prepare(without_others(graph, model)) for graph in dataset.graphs]
         self.labels = plain(dataset.labels)
         self.batch_size = batch_size
         self.train_rows = dataset.train_mask.nonzero().squeeze(1)
         self.evaluation = {
             part: [
-                (dgl.batch([self.graphs[i] for i in rows.tolist()]), self.labels[rows])
+                (self._batch(rows), self.labels[rows])
                 for rows in getattr(dataset, f"{part}_mask").nonzero().squeeze(1).split(batch_size)
             ]
             for part in ("val", "test")
@@ -93,7 +95,10 @@ class GraphBatches:
         """Logits and labels of the training graphs, in a new order, drawn from torch's generator."""
         order = self.train_rows[torch.randperm(len(self.train_rows))]
         for rows in order.split(self.batch_size):
-            yield model(dgl.batch([self.graphs[i] for i in rows.tolist()])), self.labels[rows]
+            yield model(self._batch(rows)), self.labels[rows]
+
+    def _batch(self, rows: Tensor) -> "dgl.DGLGraph":
+        return dgl.batch([self.graphs[i] for i in rows.tolist()], edata=None)
 
     def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits and labels of validation and test."""

@@ -5,7 +5,6 @@ import functools
 import io
 import json
 import math
-import operator
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zoo import datasets, models, weights
+from zoo._checks import check_seed
 from zoo._files import locked, write_bytes, write_text
 from zoo.environment import environment
 from zoo.errors import RecipeError, ZooError
@@ -143,17 +143,6 @@ def _begin(recipe: Recipe, in_feats: int, num_classes: int) -> tuple[ZooModel, T
         freeze=recipe.pretrained.freeze,
         layer_decay=recipe.pretrained.layer_decay,
     )
-
-
-def check_seed(seed: Any) -> int:
-    """The seed as a plain int, also from NumPy; RecipeError if it is none, or not from 0 to 2^63 - 1."""
-    try:
-        plain = operator.index(seed)
-    except TypeError as error:
-        raise RecipeError(f"a seed is a whole number, got {seed!r}") from error
-    if not 0 <= plain < 2**63:
-        raise RecipeError(f"a seed is from 0 to 2^63 - 1, got {plain}")
-    return plain
 
 
 @contextmanager
