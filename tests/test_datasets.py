@@ -1000,8 +1000,8 @@ def test_read_npz_of_our_own_keys(tmp_path: Path) -> None:
 
 
 def test_read_npz_leaves_other_members_closed(tmp_path: Path) -> None:
-    arrays = {"edges": np.array([[0, 1], [1, 2]]), "feat": np.ones((3, 2))}
-    np.savez(tmp_path / "graph.npz", **arrays, class_names=np.array(["a", None], dtype=object))
+    names = np.array(["a", None], dtype=object)
+    np.savez(tmp_path / "graph.npz", edges=np.array([[0, 1], [1, 2]]), feat=np.ones((3, 2)), class_names=names)
     assert read_graph(tmp_path / "graph.npz").num_edges() == 4
 
 

@@ -38,11 +38,12 @@ def test_figures_come_out_to_a_tenth_but_for_contranorm_without_its_softmax(tabl
     page = PAGE.read_text(encoding="utf-8")
     for name, printed in table6["PUBLISHED"].items():
         measured = table6["mean_imbalance"](name, samples)
-        told = table6["verdict"](measured, printed)
+        told = table6["verdict"](name, measured, printed)
         if name == "ContraNorm, as in table 5":
             assert told == "higher"
         else:
-            assert (told, measured) == ("reproduced", pytest.approx(printed, abs=0.1)), name
+            assert told == ("fitted" if name == "DropEdge" else "reproduced"), name
+            assert measured == pytest.approx(printed, abs=0.1), name
         row = re.search(rf"^\| {re.escape(name)} \| (.+?) \| (.+?) \| {told} \|$", page, re.MULTILINE)
         assert row is not None, name
         ours, theirs = (tuple(map(float, figures.split(" / "))) for figures in row.groups())
@@ -52,9 +53,9 @@ def test_figures_come_out_to_a_tenth_but_for_contranorm_without_its_softmax(tabl
 
 def test_a_figure_that_is_further_off_is_not_reproduced(table6: dict[str, Any]) -> None:
     printed = (10.0, 20.0, 15.0)
-    assert table6["verdict"]((10.09, 19.91, 15.0), printed) == "reproduced"
-    assert table6["verdict"]((10.2, 20.0, 15.1), printed) == "higher"
-    assert table6["verdict"]((10.0, 19.8, 14.9), printed) == "lower"
+    assert table6["verdict"]("SGC", (10.09, 19.91, 15.0), printed) == "reproduced"
+    assert table6["verdict"]("SGC", (10.2, 20.0, 15.1), printed) == "higher"
+    assert table6["verdict"]("SGC", (10.0, 19.8, 14.9), printed) == "lower"
 
 
 def test_ratios_are_those_of_features_and_of_edges_to_labelled_nodes(csbm: dict[str, Any]) -> None:

@@ -175,7 +175,7 @@ class _Activation(torch.autograd.Function):
         ctx.scale = 1 / (1 - dropout)
         nn.functional.leaky_relu_(product)
         if dropout:
-            product.mul_((torch.rand_like(product) >= dropout).to(product).mul_(ctx.scale))
+            product.mul_(torch.rand_like(product).ge_(dropout).mul_(ctx.scale))
         ctx.save_for_backward(product)
         return product
 
@@ -184,7 +184,7 @@ class _Activation(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (output,) = ctx.saved_tensors
         grad = torch.ops.aten.leaky_relu_backward(grads[0], output, 0.01, True)
-        return (grad if ctx.scale == 1 else grad.mul_(output.ne(0).to(grad).mul_(ctx.scale))), None
+        return (grad if ctx.scale == 1 else grad.mul_(output.ne(0)).mul_(ctx.scale)), None
 
 
 def _normal(*shape: int) -> nn.Parameter:
