@@ -254,8 +254,9 @@ class LabelSBP(SBP):
             return None
         classes = self._known_classes(graph)
         groups = self.num_classes + 1  # the last one holds the nodes whose label is unknown
-        sizes = ops.batch_sizes(graph, classes.device)
-        rows = classes + groups * torch.repeat_interleave(sizes)
+        parameter = next(self.parameters())
+        sizes = ops.batch_sizes(graph, parameter.device)
+        rows = classes.to(parameter.device) + groups * torch.repeat_interleave(sizes)
 
         def sums(state: Tensor) -> Tensor:
             """For each group exp(A⁻) times the states: (num_graphs, groups, width)."""
@@ -264,7 +265,7 @@ class LabelSBP(SBP):
             known = own.sum(1, keepdim=True)
             return torch.cat([math.e * (known - own) + own / math.e + unknown, known + unknown], dim=1)
 
-        totals = sums(next(self.parameters()).new_ones(len(rows), 1))
+        totals = sums(parameter.new_ones(len(rows), 1))
         return lambda state: (sums(state) / totals).flatten(0, 1).index_select(0, rows)
 
     def _known_classes(self, graph: Graph) -> Tensor:
