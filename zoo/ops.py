@@ -471,5 +471,5 @@ def readout(graph: "dgl.DGLGraph", feat: Tensor, reducer: str) -> Tensor:
     """Sum, mean or max of each graph's nodes: (num_nodes, width) to (num_graphs, width)."""
     sizes = batch_sizes(graph, feat.device)
     if feat.device.type == "cpu":
-        return dgl.ops.segment_reduce(sizes, feat, reducer)  # the same bits as PyTorch's, and up to twelve times as fast
+        return dgl.ops.segment_reduce(sizes, feat, reducer)  # PyTorch's bits, up to twelve times as fast
     return torch.segment_reduce(feat, reducer, lengths=sizes)  # DGL of the package index knows no other device
