@@ -1005,6 +1005,13 @@ def test_read_npz_leaves_other_members_closed(tmp_path: Path) -> None:
     assert read_graph(tmp_path / "graph.npz").num_edges() == 4
 
 
+def test_an_npy_called_npz_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "graph.npy", np.ones(3))
+    (tmp_path / "graph.npy").rename(tmp_path / "graph.npz")
+    with pytest.raises(GraphError, match=r"graph\.npz: not an \.npz of plain arrays"):
+        datasets.read_graph(tmp_path / "graph.npz")
+
+
 @pytest.mark.parametrize("name", ["csbm", "digits"])
 @pytest.mark.parametrize("seed", [1.5, "0", -1, 2**64])
 def test_an_impossible_seed_is_refused(name: str, seed: Any) -> None:

@@ -35,6 +35,14 @@ def along_edges(edges: int, width: int) -> int:
     return 2 * edges * width
 
 
+def sums(rows: int, width: int) -> int:
+    return 2 * rows * width
+
+
+# Beside products: means and variances of clusters; states, and counts, of classes.
+SUMS = {"cna": 2 * sums(N, 64), "label-sbp": sums(N, 32) + sums(N, 1)}
+
+
 @pytest.mark.parametrize(
     ("method", "arguments", "expected"),
     [
@@ -67,11 +75,21 @@ def along_edges(edges: int, width: int) -> int:
             lambda e: 2 * along_edges(e, IN) + dense(N, IN, CLASSES) + along_edges(e, CLASSES),
         ),
         (
-            "cna",  # four matrices a layer; queries meet keys along the edges, then values are summed; seven distances
+            # Four matrices a layer; queries meet keys along the edges, then values are summed; seven distances;
+            # means and variances of clusters.
+            "cna",
             {"conv": "transformer", "hidden": HIDDEN, "num_clusters": 7},
             lambda e: (
-                4 * dense(N, IN, HIDDEN) + 2 * along_edges(e, HIDDEN) + dense(7, HIDDEN, N)
+                4 * dense(N, IN, HIDDEN) + 2 * along_edges(e, HIDDEN) + dense(7, HIDDEN, N) + 2 * sums(N, HIDDEN)
                 + 4 * dense(N, HIDDEN, CLASSES) + 2 * along_edges(e, CLASSES)
+            ),
+        ),
+        (
+            "g2",  # one layer: a convolution, and another for the gate, whose differences are summed over the edges
+            {"hidden": HIDDEN, "num_layers": 2, "gate_conv": True},
+            lambda e: (
+                dense(N, IN, HIDDEN) + 2 * (dense(N, HIDDEN, HIDDEN) + along_edges(e, HIDDEN)) + sums(e, HIDDEN)
+                + dense(N, HIDDEN, CLASSES)
             ),
         ),
         ("mlp", {"hidden": HIDDEN}, lambda e: dense(N, IN, HIDDEN) + dense(N, HIDDEN, CLASSES)),
@@ -102,11 +120,11 @@ def test_an_lstm_costs_two_products_at_each_step_in_each_direction(dtype: torch.
 
 
 @pytest.mark.parametrize("method", models.list_models())
-def test_without_edges_every_model_costs_its_dense_products(method: str) -> None:
+def test_without_edges_every_model_costs_its_dense_products_and_sums(method: str) -> None:
     model, graph = make(method).eval().requires_grad_(False), graph_of(0)
     with FlopCounterMode(display=False) as counter:
         model(model.prepare(graph))
-    assert count_operations(model, graph) == counter.get_total_flops()
+    assert count_operations(model, graph) == counter.get_total_flops() + SUMS.get(method, 0)
 
 
 @pytest.mark.parametrize("method", models.list_models())

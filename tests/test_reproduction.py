@@ -124,6 +124,15 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     assert (deep.verdict, deep.failures) == ("not run", (f"gcn-csbm, seed 0: {told}",))
 
 
+def test_a_mistake_in_the_code_is_no_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: Any) -> loop.Run:
+        raise NotImplementedError
+
+    monkeypatch.setattr(loop, "train", failing)
+    with pytest.raises(NotImplementedError):
+        reproduce("gcn-csbm", seeds=1, results=tmp_path, runs=tmp_path)
+
+
 @pytest.mark.parametrize("option", ["jobs", "seeds"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_no_jobs_and_no_seeds_are_refused(option: str, value: int, tmp_path: Path) -> None:

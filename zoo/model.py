@@ -161,7 +161,8 @@ class ZooModel(nn.Module, ABC):
         self.arguments = {**self.arguments, "num_classes": num_classes}
 
     def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
-        """A copy of a raw graph with this model's own preprocessing (`transforms`) applied.
+        """A copy of a raw graph with this model's own preprocessing (`transforms`) applied, free to make every sparse
+        format.
 
         Raises:
             GraphError: The graph is empty, or has several node or edge types.

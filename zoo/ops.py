@@ -225,7 +225,7 @@ class _Propagate(torch.autograd.Function):
         sent_weight: Callable[[], Tensor] | None,
     ) -> Tensor:
         ctx.graph, ctx.heads, ctx.sent_weight = graph, heads, sent_weight
-        ctx.save_for_backward(weight, rows if ctx.needs_input_grad[2] else None)
+        ctx.save_for_backward(None if sent_weight else weight, rows if ctx.needs_input_grad[2] else None)
         return _sums(_in_links(graph, heads, rows.device), rows, weight)
 
     @staticmethod

@@ -559,6 +559,8 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
     except ZooError as error:
         return [_Outcome(cell, error=error) for cell in training.cells]
     except (RuntimeError, MemoryError) as error:  # PyTorch's, as when there is no memory left
+        if isinstance(error, (NotImplementedError, RecursionError)):
+            raise
         return [_Outcome(cell, error=ZooError(f"{type(error).__name__}: {error}")) for cell in training.cells]
     return [_outcome(cell, training, run, folder) for cell in training.cells]
 

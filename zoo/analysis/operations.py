@@ -5,7 +5,8 @@ The rule: products are counted, a multiplication with its addition as two operat
 - 2 · rows · inner width · columns for a product of dense matrices, of each of a batch of such;
 - 2 · non-zeros · width for a product of a sparse matrix and a dense one: a sum over the in-neighbours, with weights or
   without (2 · edges · width), and the first layer where `zoo.nn.sparse_linear` keeps the features sparse;
-- 2 · edges · width for inner products of the ends of edges.
+- 2 · edges · width for inner products of the ends of edges;
+- 2 · rows · width for a sum of rows by an index: over edges in G²'s gate, over the nodes of classes or clusters.
 
 Left out is what takes a few operations for each element of a matrix, or for each edge and head: biases, activations,
 normalisations, softmax, scores such as GAT's aᵀ W x_i, pooling, and whatever is done to indices.
@@ -85,10 +86,15 @@ def _recurrent_layer(result: Any, sequences: Tensor, from_input: Tensor, from_st
     return 2 * steps * (from_input.numel() + from_state.numel())
 
 
+def _indexed_sums(result: Tensor, target: Tensor, dim: int, indices: Tensor, source: Tensor, *_: Any) -> int:
+    return 2 * source.numel()
+
+
 _RULES: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _sums_of_rows),
+    "index_add": _indexed_sums,
     "sparse_sampled_addmm": _sampled_product,
     "mkldnn_rnn_layer": _recurrent_layer,
 }

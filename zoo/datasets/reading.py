@@ -84,7 +84,7 @@ def _npz(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             names = archive.files
             members = {name: archive[name] for name in names if name in _NPZ}  # others may be pickled
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: it is an .npy
         raise GraphError(f"not an .npz of plain arrays ({error})") from error
     if {"edges", "feat"} <= members.keys():
         return {name: members[name] for name in ("edges", "feat", "label", *MASKS) if name in members}
