@@ -558,10 +558,10 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
         run = train(training.recipe, training.seed, folder)
     except ZooError as error:
         return [_Outcome(cell, error=error) for cell in training.cells]
-    except (RuntimeError, MemoryError) as error:  # PyTorch's, as when there is no memory left
-        if isinstance(error, (NotImplementedError, RecursionError)):
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # PyTorch's word where memory runs out
             raise
-        return [_Outcome(cell, error=ZooError(f"{type(error).__name__}: {error}")) for cell in training.cells]
+        return [_Outcome(cell, error=ZooError(f"out of memory: {error}")) for cell in training.cells]
     return [_outcome(cell, training, run, folder) for cell in training.cells]
 
 
