@@ -623,3 +623,14 @@ def test_a_class_without_its_two_methods_cannot_be_made() -> None:
 
     with pytest.raises(TypeError, match=r"abstract method '?hidden_states"):
         Half(3, 2)  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("method", ["gat", "dynamo-gat"])
+def test_attention_learns_in_half_floats_too(method: str) -> None:
+    graph = make_graph()
+    graph.ndata["feat"] = graph.ndata["feat"].bfloat16()
+    model = make(method).bfloat16()
+    logits = model(model.prepare(graph))
+    logits.sum().backward()
+    assert logits.dtype == torch.bfloat16
+    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in model.parameters())
