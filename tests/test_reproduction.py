@@ -290,6 +290,21 @@ def test_the_whole_name_of_a_cell_chooses_it_alone(tables: Path, tmp_path: Path)
     assert result.cell.name == "gcn/deep"
 
 
+def test_a_run_that_another_table_has_is_taken_over(tables: Path, tmp_path: Path) -> None:
+    (tables / "depth.toml").write_text(TABLE)
+    (tables / "again.toml").write_text(TABLE.replace("depth", "depth, again"))
+    (tables / "layered.toml").write_text(TABLE.replace("columns", 'layers = "mu"\ncolumns'))
+    folders: dict[str, Any] = {"results": tmp_path / "results", "runs": tmp_path / "runs"}
+    (there,) = reproduce("depth", cells="deep", seeds=2, **folders)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduction, "_run", lambda *training: pytest.fail("a run is made again"))
+        (taken,) = reproduce("again", cells="deep", seeds=1, **folders)
+    assert taken.rows == there.rows[:1]
+    assert reproduction.read_results(tmp_path / "results" / "again.csv") == list(taken.rows)
+    reproduce("layered", cells="deep", seeds=1, **folders)
+    assert len(reproduction.read_layers(tmp_path / "results", reproduction.find_table("layered"))) == 1
+
+
 BASELINE = """
 title = "Width"
 base = "gcn-csbm"

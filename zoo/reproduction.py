@@ -417,10 +417,11 @@ def reproduce(
     """Runs what is missing of a table, and compares it with the published numbers.
 
     Every finished run is appended to `results/<table>.csv` at once; a run that is there already, made by the same
-    recipe, is not repeated, and one that was interrupted goes on. Seed 0 of all cells comes first, then seed 1, and so
-    on; cells that differ in nothing that is trained share their runs, see `Table.trained_for`. What a table measures of
-    the layers is appended to `results/<table>-layers.csv`; where it is missing there, the run's folder has the model;
-    without that the run is made again.
+    recipe, is not repeated, and one that was interrupted goes on. Nor is one repeated that another table's results
+    beside these have: it is taken over, unless layers are to be measured, for which its model would be needed. Seed 0
+    of all cells comes first, then seed 1, and so on; cells that differ in nothing that is trained share their runs, see
+    `Table.trained_for`. What a table measures of the layers is appended to `results/<table>-layers.csv`; where it is
+    missing there, the run's folder has the model; without that the run is made again.
 
     Args:
         name: A table, or a recipe.
@@ -453,9 +454,13 @@ def reproduce(
         (cell, seed)
         for cell in chosen
         for seed in range(seeds or cell.recipe.protocol.seeds)
-        if (cell.name, cell.recipe.digest(), seed)
-        not in (done if cell.from_log else complete)
+        if (cell.name, cell.recipe.digest(), seed) not in (done if cell.from_log else complete)
     ]
+    taken = [] if table.layers else _runs_elsewhere(wanted, path)
+    if taken:
+        rows = _add(path, Row, taken, table)
+        had = {(row.cell, row.seed) for row in taken}
+        wanted = [(cell, seed) for cell, seed in wanted if (cell.name, seed) not in had]
     pending = _trainings(table, wanted)
     absent: dict[str, str] = {}
     failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
@@ -478,6 +483,14 @@ def reproduce(
         summarise(cell, rows, absent.get(cell.name), table.baseline_of(cell)) for cell in chosen
     ]
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
+
+
+def _runs_elsewhere(wanted: Iterable[tuple[Cell, int]], path: Path) -> list[Row]:
+    """Of the wanted runs those that other results in the folder have by the same recipe, as rows of this table."""
+    others = [path.with_name(f"{name}.csv") for name in list_results(path.parent) if name != path.stem]
+    known = {(row.digest, row.seed): row for other in others for row in read_results(other)}
+    found = [(cell, known.get((cell.recipe.digest(), seed))) for cell, seed in wanted]
+    return [dataclasses.replace(row, cell=cell.name, recipe=cell.recipe.name) for cell, row in found if row]
 
 
 def _choose(table: Table, cells: str | None) -> list[Cell]:
