@@ -449,6 +449,9 @@ def test_what_was_pruned_is_told_as_in_table_5(num_layers: int) -> None:
     model = pruned(graph, num_layers=num_layers, noise=0.2)
     told = model.train().pruned_edges(graph)
     assert model.training
+    model.pruning.eval()  # as training leaves what is frozen
+    model.pruned_edges(graph)
+    assert not model.pruning.training
     model.eval()
     state = (first_state(model, x) if num_layers == 2 else model.layers(graph)[-2]).detach()
     kept: list[float] = []

@@ -81,6 +81,16 @@ def test_without_a_generator_the_global_seed_decides() -> None:
     assert not torch.equal(draws[0], draws[2])
 
 
+@pytest.mark.parametrize("place", [0, 500])
+def test_a_point_far_from_all_others_does_not_blur_them(place: int) -> None:
+    points = 0.01 * torch.randn(1000, 8)
+    points[::2] += 1
+    points[place] = 3e4
+    centroids = kmeans(points, 3, generator=seeded(0))
+    assert inertia(points, centroids) < 1.05 * sklearn_inertia(points, 3)
+    assert len(set(assign(points, centroids).tolist())) == 3
+
+
 def test_seeds_are_points_and_spread_out() -> None:
     points = blobs(num_blobs=4, size=50)
     for seed in range(20):
@@ -116,7 +126,8 @@ def test_assign_picks_the_nearest(distance: str) -> None:
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_ties_go_to_the_first(distance: str) -> None:
     centroids = torch.tensor([[0.0, 2.0], [2.0, 0.0], [0.0, 2.0]])
-    assert assign(torch.tensor([[1.0, 1.0], [0.0, 3.0], [0.0, 0.0]]), centroids, distance).tolist() == [0, 0, 0]
+    points = torch.tensor([[1.0, 1.0], [0.0, 3.0], [0.0, 0.0], [3.0, 0.0]])  # their mean has no rounding error
+    assert assign(points, centroids, distance).tolist() == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

@@ -625,12 +625,36 @@ def test_a_class_without_its_two_methods_cannot_be_made() -> None:
         Half(3, 2)  # type: ignore[abstract]
 
 
-@pytest.mark.parametrize("method", ["gat", "dynamo-gat"])
-def test_attention_learns_in_half_floats_too(method: str) -> None:
+ROUTES: list[tuple[str, dict[str, Any]]] = [(method, {}) for method in METHODS]
+ROUTES += [(method, {"readout": "mean"}) for method in METHODS]
+ROUTES += [("cna", {"conv": conv}) for conv in CONVS] + [("cna", {"norm": "row"}), ("g2", {"conv": "gat"})]
+ROUTES += [(method, {"backbone": name}) for method in ("label-sbp", "feature-sbp") for name in ("sgc", "gcnii")]
+every_route = pytest.mark.parametrize(("method", "arguments"), ROUTES, ids=str)
+
+
+def assert_learns(model: ZooModel, logits: Tensor) -> None:
+    logits.float().square().sum().backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@every_route
+def test_all_learn_in_half_floats_too(method: str, arguments: dict[str, Any]) -> None:
     graph = make_graph()
     graph.ndata["feat"] = graph.ndata["feat"].bfloat16()
-    model = make(method).bfloat16()
+    model = make(method, **arguments).bfloat16()
     logits = model(model.prepare(graph))
-    logits.sum().backward()
     assert logits.dtype == torch.bfloat16
-    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+    assert_learns(model, logits)
+
+
+@every_route
+@pytest.mark.parametrize("sparse", [False, True])
+def test_all_learn_under_autocast(method: str, arguments: dict[str, Any], sparse: bool) -> None:
+    graph = make_graph()
+    if sparse:
+        graph.ndata["feat"] *= torch.rand(graph.ndata["feat"].shape) < 0.1
+    model = make(method, **arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(model.prepare(graph))
+    assert_learns(model, logits)

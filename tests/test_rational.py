@@ -264,10 +264,21 @@ def test_a_cluster_for_each_row_is_asked_for(clusters: Tensor) -> None:
 
 
 def test_parameters_of_another_precision_than_the_input() -> None:
-    module, clusters = random_module("A", (5, 4)), torch.tensor([0, 1, 2])
-    x = torch.randn(3, 4, requires_grad=True)
-    assert torch.isfinite(torch.autograd.grad(module(x.double(), clusters).sum(), x)[0]).all()
-    assert not rational._has_kernel(x, module.numerator, module.denominator, "A")
+    module, clusters = random_module("A", (5, 4)).float(), torch.tensor([0, 1, 2])
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    gradients = torch.autograd.grad(module(x, clusters).sum(), [x, *module.parameters()])
+    same = module.double()
+    expected = torch.autograd.grad(same(x, clusters).sum(), [x, *same.parameters()])
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [(5, 6), (7, 4)])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_coefficients_that_start_at_zero_are_learnt(version: str, degrees: tuple[int, int]) -> None:
+    module = Rational(version=version, degrees=degrees)
+    module(torch.rand(6, 3), torch.zeros(6, dtype=torch.int64)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.all() for parameter in module.parameters())
 
 
 def test_an_unknown_version_is_refused() -> None:

@@ -1,7 +1,6 @@
 """How a model goes through data in parts, so that memory does not grow with what is computed on the way."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,9 +11,9 @@ from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
 from zoo.datasets.graphs import check_graph
 from zoo.errors import GraphError
-from zoo.model import ZooModel
+from zoo.model import ZooModel, eval_mode
 
-__all__ = ["check_alike", "eval_mode", "forward", "predict_logits", "without_others"]
+__all__ = ["check_alike", "forward", "predict_logits", "without_others"]
 
 
 def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE) -> Tensor:
@@ -37,18 +36,6 @@ def forward(model: ZooModel, prepared: Iterable["dgl.DGLGraph"], block_size: int
     """Logits of prepared graphs, one after another, from the model in eval mode."""
     with eval_mode(model), ops.in_blocks(block_size):
         return torch.cat([model(graph) for graph in prepared])
-
-
-@contextmanager
-def eval_mode(model: ZooModel) -> Iterator[None]:
-    """The model in eval mode; afterwards every module is in the mode that it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def without_others(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":

@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,7 +20,7 @@ from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.nn.sparse_linear import Features, compress, constant
 
-__all__ = ["READOUTS", "LoadReport", "ZooModel"]
+__all__ = ["READOUTS", "LoadReport", "ZooModel", "eval_mode"]
 
 READOUTS = ("mean", "sum", "max")
 MAX_LAYERS = 100_000  # a config from a stranger must not ask for more than can be built
@@ -44,6 +45,18 @@ class LoadReport:
             f"kept {len(self.kept)} tensors of the checkpoint; new and untrained: {', '.join(self.new) or 'none'}; "
             f"dropped: {', '.join(self.dropped) or 'none'}"
         )
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; afterwards every module is in the mode that it was in."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 class ZooModel(nn.Module, ABC):

@@ -42,6 +42,7 @@ __all__ = [
     "in_blocks",
     "in_degrees",
     "in_edges",
+    "lerp",
     "per_receiver",
     "propagate",
     "propagate_differences",
@@ -193,7 +194,7 @@ def _sums(links: _Links, rows: Tensor, weight: Tensor | None) -> Tensor:
     """For every row, the sum over its links of the rows at their ends, each times the link's weight."""
     rows = rows.detach().contiguous()  # with a gradient in sight, embedding_bag would prepare its own backward pass
     if weight is not None:
-        weight = weight.detach().contiguous()
+        weight = weight.detach().to(rows.dtype).contiguous()  # under autocast they may differ
     return embedding_bag(
         links.ends, rows, links.offsets, mode="sum", per_sample_weights=weight, include_last_offset=True
     )
@@ -470,6 +471,13 @@ def _receiver_blocks(graph: "dgl.DGLGraph", block_size: int) -> Iterator[tuple["
 def readout(graph: "dgl.DGLGraph", feat: Tensor, reducer: str) -> Tensor:
     """Sum, mean or max of each graph's nodes: (num_nodes, width) to (num_graphs, width)."""
     sizes = batch_sizes(graph, feat.device)
-    if feat.device.type == "cpu":
+    if feat.device.type == "cpu" and feat.dtype.itemsize >= 4:
         return dgl.ops.segment_reduce(sizes, feat, reducer)  # PyTorch's bits, up to twelve times as fast
-    return torch.segment_reduce(feat, reducer, lengths=sizes)  # DGL of the package index knows no other device
+    # DGL of the package index knows no other device, and no half floats.
+    return torch.segment_reduce(feat, reducer, lengths=sizes)
+
+
+def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """start + weight · (end - start): torch's, which under autocast does not take the precisions that come together."""
+    dtype = torch.promote_types(start.dtype, end.dtype)
+    return torch.lerp(start.to(dtype), end.to(dtype), weight.to(dtype) if isinstance(weight, Tensor) else weight)

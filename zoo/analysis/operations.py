@@ -23,8 +23,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo._dgl import dgl
-from zoo.inference import eval_mode
-from zoo.model import ZooModel
+from zoo.model import ZooModel, eval_mode
 
 __all__ = ["count_operations"]
 

@@ -31,8 +31,7 @@ from zoo._cache import per_graph
 from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
-from zoo.inference import eval_mode
-from zoo.model import ZooModel
+from zoo.model import ZooModel, eval_mode
 
 __all__ = ["NORMALIZATIONS", "PAIRS", "attractor_rank", "dirichlet_energy", "mad", "mad_gap", "mu", "per_layer", "sid"]
 

@@ -18,7 +18,6 @@ Read as signed propagation (arXiv:2502.11394, table 5), A⁺ = Σ_{i=0}^{k+1} α
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from zoo import ops
@@ -129,7 +128,7 @@ class PersonalisedLinear(nn.Module):
         """See the class."""
         scores = state = self.linear(feat)
         for _ in range(self.num_steps):
-            state = torch.lerp(self._propagate(graph, state), scores, self.alpha)
+            state = ops.lerp(self._propagate(graph, state), scores, self.alpha)
         return state
 
     def _propagate(self, graph: "dgl.DGLGraph", state: Tensor) -> Tensor:

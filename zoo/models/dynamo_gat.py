@@ -68,7 +68,7 @@ from zoo._cache import latest, per_graph
 from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
-from zoo.model import ZooModel
+from zoo.model import ZooModel, eval_mode
 from zoo.models import register
 from zoo.nn.convs import GATConv, LinearConv
 from zoo.nn.sparse_linear import Dropout, Features, Linear
@@ -482,7 +482,7 @@ class DynamoGAT(ZooModel):
                 self.pruning.prune(depth, graph, state, conv)
             edges, weight = self._edges(depth, graph, state)
             new = nn.functional.elu(conv(edges, state, weight))
-            state = torch.lerp(new, first, self.initial_residual)
+            state = ops.lerp(new, first, self.initial_residual)
             yield self.dropout(state) if depth == len(self.convs) - 1 else state
 
     def _first(self, feat: Features) -> Tensor:
@@ -516,12 +516,8 @@ class DynamoGAT(ZooModel):
             graph: The prepared graph that was pruned.
             feat: See `forward`.
         """
-        training = self.training
-        self.eval()
-        try:
+        with eval_mode(self):
             state = [self._first(self._input(graph, feat)), *self.layers(graph, feat)][-2]
-        finally:
-            self.train(training)
         senders, receivers = (ends.long() for ends in graph.edges(order="eid"))
         similarity = torch.cosine_similarity(state[senders], state[receivers])
         gone, counted = self.edge_weights(graph)[-1] == 0, senders != receivers

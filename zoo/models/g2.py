@@ -120,7 +120,7 @@ class G2(ZooModel):
         """One gated layer, with the convolutions of number i."""
         new = self.activate(self.convs[i](graph, state))
         compared = new if self.gate_convs is None else self.activate(self.gate_convs[i](graph, state))
-        return torch.lerp(state, new, self.gate(graph, compared))
+        return ops.lerp(state, new, self.gate(graph, compared))
 
     def gate(self, graph: "dgl.DGLGraph", compared: Tensor) -> Tensor:
         """τ of τ̂; both (num_nodes, hidden)."""

@@ -26,7 +26,6 @@ A⁻ = α Σ_{j=0}^{k} αʲ Âʲ, where this α stands for 1 - α (see `zoo.mode
 import math
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from zoo import ops
@@ -141,10 +140,10 @@ class ResidualMixing(nn.Module):
     def forward(self, propagated: Tensor, first: Tensor) -> Tensor:
         """See the class."""
         if self.initial_linear is None:
-            return self._mapped(torch.lerp(propagated, first, self.alpha), self.linear)
+            return self._mapped(ops.lerp(propagated, first, self.alpha), self.linear)
         parts = self._mapped(propagated, self.linear), self._mapped(first, self.initial_linear)
-        return torch.lerp(*parts, self.alpha)
+        return ops.lerp(*parts, self.alpha)
 
     def _mapped(self, state: Tensor, linear: nn.Module) -> Tensor:
         """State times (1 - β) I + β W."""
-        return torch.lerp(state, linear(state), self.beta)
+        return ops.lerp(state, linear(state), self.beta)

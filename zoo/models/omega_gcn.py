@@ -101,4 +101,4 @@ class OmegaConv(nn.Module):
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
         """See the class."""
-        return self.linear(torch.lerp(feat, ops.propagate_gcn(graph, feat), self.omega))
+        return self.linear(ops.lerp(feat, ops.propagate_gcn(graph, feat), self.omega))

@@ -172,7 +172,7 @@ class SBP(ZooModel):
             update = self.alpha * attracted(state)
             if repelled is not None:
                 update = torch.add(update, repelled(state), alpha=-self.beta)
-            return update if kept is None else torch.lerp(kept, update, self.lam)
+            return update if kept is None else ops.lerp(kept, update, self.lam)
 
         def normalised_step(kept: Tensor | None, state: Tensor) -> Tensor:
             return nn.functional.layer_norm(step(kept, state), state.shape[1:])

@@ -15,7 +15,7 @@ def _scores(points: Tensor, centroids: Tensor, distance: str) -> Tensor:
     if distance == "cosine":
         return torch.nn.functional.normalize(centroids, dim=1) @ points.t()
     if distance == "euclidean":
-        origin = centroids[0]  # far from the points, the squares below would cancel in float32
+        origin = points.mean(0)  # far from the points, the squares below would cancel in float32
         points, centroids = points - origin, centroids - origin
         return torch.addmm(_squares(centroids).unsqueeze(1), centroids, points.t(), alpha=2, beta=-1)
     raise ConfigError(f"unknown distance {distance!r}: choose from {', '.join(DISTANCES)}")
@@ -36,7 +36,7 @@ def assign(points: Tensor, centroids: Tensor, distance: str = "euclidean") -> Te
         distance: `"euclidean"` or `"cosine"`.
 
     Returns:
-        (num_points,) int64; ties go to the first.
+        (num_points,) int64; of centroids that are equally near but for rounding, any; of equal ones the first.
     """
     return _scores(points, centroids, distance).max(0).indices  # argmax(0) is much slower
 
@@ -74,7 +74,9 @@ def kmeans(
         raise GraphError("k-means met features that are NaN or infinite: if this is a hidden layer, use a lower lr")
     if distance == "cosine":
         points = torch.nn.functional.normalize(points, dim=1)
-    offsets = points - points[0]  # far from the origin, the squares below would cancel in float32
+    # Far from the origin, the squares below would cancel in float32. A single point may lie far from all others, too,
+    # but not if all have length 1.
+    offsets = points - (points[0] if distance == "cosine" else points.mean(0))
     squares = _squares(offsets)
     centroids = points[_plus_plus(offsets, squares, num_clusters, generator)]
     threshold = tol * _mean_variance(offsets, squares)

@@ -77,8 +77,8 @@ class ClusterNorm(nn.Module):
     def _update(self, means: Tensor, variances: Tensor, present: Tensor) -> None:
         """A plain average over the first ten batches, then an exponential one."""
         weight = present / (self.updates + 1).clamp(max=10)
-        self.means.lerp_(means, weight)
-        self.variances.lerp_(variances, weight)
+        self.means.lerp_(means.to(self.means.dtype), weight)
+        self.variances.lerp_(variances.to(self.variances.dtype), weight)
         self.updates += present
 
     def extra_repr(self) -> str:

@@ -184,8 +184,8 @@ class _RationalFunction(torch.autograd.Function):
             of_a, of_b = _gradients(
                 grad[rows], x[rows], result[rows], numerator[own], denominator[own], ctx.version, grad_x[rows], scratch
             )
-            grad_a.index_add_(0, own, of_a)
-            grad_b.index_add_(0, own, of_b)
+            grad_a.index_add_(0, own, of_a.to(grad_a.dtype))
+            grad_b.index_add_(0, own, of_b.to(grad_b.dtype))
         return grad_x, grad_a, grad_b, None, None
 
 
@@ -210,7 +210,7 @@ def _kernel_gradients(
     rational_kernel.gradients(arrays[1].dtype.type(base), version == "A", *arrays)
     grad_b = grad_c if version == "C" else grad_c[:, 1:]
     if version == "A":
-        grad_b = grad_b * denominator.sign()  # c_k = |b_k|
+        grad_b = grad_b * _sign(denominator)  # c_k = |b_k|
     return grad_x, grad_a.to(x.dtype), grad_b.to(x.dtype)
 
 
@@ -240,7 +240,12 @@ def _gradients(
     of_a = _moments(over_q, x, range(a.shape[1]))  # dR/da_j = x^j / Q
     first = 0 if version == "C" else 1
     of_b = _moments(of_c, z, range(first, first + b.shape[1])).neg_()  # dR/dc_k = -R/Q · sign(s) · z^k
-    return of_a, of_b.mul_(b.sign()) if version == "A" else of_b  # A: c_k = |b_k|
+    return of_a, of_b.mul_(_sign(b)) if version == "A" else of_b  # A: c_k = |b_k|
+
+
+def _sign(coefficients: Tensor) -> Tensor:
+    """1 of 0, too: a coefficient that starts at 0 could not leave it without a gradient."""
+    return torch.where(coefficients < 0, -1, 1)
 
 
 def _moments(weight: Tensor, z: Tensor, powers: range) -> Tensor:
