@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -196,6 +197,25 @@ def test_the_trained_head_can_be_kept_for_fewer_classes(digits: object) -> None:
     assert zoo.finetune("cna-gcn-digits", graph, epochs=1).model.num_classes == 5
     with pytest.raises(ConfigError, match="num_classes=3, but the labels need 5"):
         zoo.finetune("cna-gcn-digits", graph, epochs=1, num_classes=3)
+
+
+def test_numbers_may_be_numpys(digits: object) -> None:
+    plain: dict[str, Any] = {"epochs": 2, "lr": 0.01, "weight_decay": 0.0, "patience": 3, "layer_decay": 0.5}
+    numpys = {name: np.float64(value) if isinstance(value, float) else np.int64(value) for name, value in plain.items()}
+    runs = [
+        zoo.finetune("gcn-csbm", digits, num_classes=10, **plain),
+        zoo.finetune("gcn-csbm", digits, num_classes=np.int64(10), **numpys),  # type: ignore[arg-type]
+    ]
+    assert runs[0].val == runs[1].val
+    assert json.dumps(runs[1].model.config) == json.dumps(runs[0].model.config)
+    with pytest.raises(ConfigError, match="num_classes is a whole number from 1, got '10'"):
+        zoo.finetune("gcn-csbm", digits, num_classes="10")  # type: ignore[arg-type]
+
+
+def test_features_may_be_half_floats() -> None:
+    graph = zoo.datasets.load("digits")
+    graph.ndata["feat"] = graph.ndata["feat"].bfloat16()
+    assert zoo.finetune("cna-gcn-digits", graph, epochs=1).test > 95
 
 
 def test_the_same_seed_gives_the_same_bits(digits: object) -> None:

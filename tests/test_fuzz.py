@@ -158,12 +158,12 @@ def test_what_is_not_broken_loads(folder: Path) -> None:
         ("\ud800/c", "there is no such folder"),
         (f"./{'x' * 5000}", "there is no such folder"),
         ("~nobody-has-this-name/c", "there is no such folder"),
-        ("gcn-csbm\n", "is not a checkpoint's name"),
+        ("gcn-csbm\n", "did you mean gcn-csbm"),
         ("hf://../x/y", "is not of the form hf://"),
         ("hf://ü/x", "is not of the form hf://"),
         (None, "'None' is not a checkpoint's name|no checkpoint"),
         (5, "no checkpoint '5'"),
-        (b"gcn-csbm", "is not a checkpoint's name"),
+        (b"gcn-csbm", "did you mean gcn-csbm"),
     ],
 )
 def test_a_source_that_is_none_is_one_clear_error(source: Any, message: str) -> None:

@@ -154,6 +154,31 @@ def as_dataset(graphs: list[Any], num_classes: int = 3) -> GraphDataset:
     return GraphDataset("mine", graphs, labels, num_classes, train, val, test)
 
 
+def test_a_set_of_graphs_takes_arrays_and_lists() -> None:
+    whole = as_dataset(small_graphs(9))
+    masks = [[True] * 3 + [False] * 6, np.arange(9) // 3 == 1, (np.arange(9) // 3 == 2).tolist()]
+    other = GraphDataset("mine", tuple(whole.graphs), whole.labels.numpy(), np.int64(3), *masks)  # type: ignore[arg-type]
+    assert other.graphs == whole.graphs
+    assert torch.equal(other.labels, whole.labels)
+    assert other.test_mask.tolist() == masks[2]
+    assert other.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"graphs": []}, "needs a list of them"),
+        ({"graphs": None}, "needs a list of them"),
+        ({"labels": ["cat", "dog"]}, "labels is not an array of a value for each graph"),
+        ({"test_mask": None}, "test_mask is not an array of a value for each graph"),
+        ({"num_classes": None}, "num_classes is a whole number from 1, got None"),
+    ],
+)
+def test_what_is_wrong_with_a_set_of_graphs_is_told(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        replace(as_dataset(small_graphs(9)), **changed)
+
+
 @pytest.mark.parametrize("method", models.list_models())
 @pytest.mark.parametrize("kind", [list, tuple, as_dataset])
 def test_many_graphs_get_the_answers_of_each_alone_in_their_order(method: str, kind: Callable[[Any], Any]) -> None:

@@ -14,12 +14,26 @@ from filelock import FileLock
 from scipy import stats
 
 from zoo import datasets, reproduction, weights
+from zoo._files import resource
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.report import summaries, table_page
 from zoo.reproduction import judge, reproduce
 from zoo.training import loop
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe, find
+
+TABLE = """
+title = "Depth and width"
+base = "{row}-csbm"
+rows = ["gcn"]
+columns = ["shallow", "deep"]
+[row.gcn.model]
+hidden = 8
+[column.deep]
+model = {num_layers = 4, hidden = 4}
+[cell."gcn/deep"]
+training.epochs = 7
+"""
 
 
 def published(value: float, std: float | None = None, runs: int | None = None) -> Published:
@@ -136,7 +150,7 @@ def test_a_mistake_in_the_code_is_no_failed_run(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("option", ["jobs", "seeds"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_no_jobs_and_no_seeds_are_refused(option: str, value: int, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=f"{option} must be at least 1, got {value}"):
+    with pytest.raises(RecipeError, match=f"{option} is a whole number from 1, got {value}"):
         reproduce("gcn-csbm", results=tmp_path, runs=tmp_path, **{option: value})  # type: ignore[arg-type]
 
 
@@ -197,7 +211,14 @@ def test_a_recipe_that_has_changed_does_not_take_old_runs(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "line", ["half,a,line", "a,b,c,x,accuracy,1,1,1,1,1,1,1,1", "a,b,c,0,accuracy,one,1,1,1,1,1,1,1"]
+    "line",
+    [
+        "half,a,line",
+        "a,b,c,x,accuracy,1,1,1,1,1,1,1,1",
+        "a,b,c,-1,accuracy,1,1,1,1,1,1,1,1",
+        "a,b,c,0,accuracy,one,1,1,1,1,1,1,1",
+        "a,b,c,0,accuracy,1,nan,1,1,1,1,1,1",
+    ],
 )
 def test_a_broken_line_of_results_is_named(tmp_path: Path, line: str) -> None:
     reproduce("gcn-csbm", seeds=1, results=tmp_path, runs=tmp_path)
@@ -207,25 +228,36 @@ def test_a_broken_line_of_results_is_named(tmp_path: Path, line: str) -> None:
         reproduction.read_results(path)
 
 
+def test_a_line_that_stands_there_twice_is_one_run(tmp_path: Path) -> None:
+    (alone,) = reproduce("gcn-csbm", seeds=2, results=tmp_path, runs=tmp_path)
+    path = tmp_path / "gcn-csbm.csv"
+    path.write_text(path.read_text() + path.read_text().split("\n", 1)[1])
+    assert reproduce("gcn-csbm", seeds=2, results=tmp_path, runs=tmp_path) == [alone]
+
+
+def test_a_table_of_ones_own_is_run_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TABLE)
+    (result,) = reproduce(path, cells="shallow", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
+    assert [row.cell for row in reproduction.read_results(tmp_path / "r" / "mine.csv")] == ["gcn/shallow"]
+    assert math.isfinite(result.mean or math.nan)
+
+
+@pytest.mark.parametrize("text", [TABLE, None])
+def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "transfer.toml"
+    path.write_text(text or (resource("recipes") / "gcn" / "gcn-csbm.toml").read_text().replace("gcn-csbm", "transfer"))
+    with pytest.raises(RecipeError, match="a table of the zoo is called transfer"):
+        reproduce(path, results=tmp_path)
+    own = resource("recipes") / "tables" / "transfer.toml"
+    assert reproduction.find_table(own).title == reproduction.find_table("transfer").title
+
+
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the zoo's tables."""
     monkeypatch.setattr(reproduction, "_table_folder", lambda: tmp_path)
     return tmp_path
-
-
-TABLE = """
-title = "Depth and width"
-base = "{row}-csbm"
-rows = ["gcn"]
-columns = ["shallow", "deep"]
-[row.gcn.model]
-hidden = 8
-[column.deep]
-model = {num_layers = 4, hidden = 4}
-[cell."gcn/deep"]
-training.epochs = 7
-"""
 
 
 def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:

@@ -23,7 +23,7 @@ from zoo import models, weights
 from zoo._dgl import dgl
 from zoo._files import locked, resource
 from zoo.datasets import GraphDataset
-from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
+from zoo.errors import CheckpointError, ConfigError, GraphError, RecipeError, ZooError
 from zoo.models.cna import CNA
 from zoo.training import loop, tasks
 from zoo.training.loaders import describe, make_loader
@@ -94,6 +94,39 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     zoo.train(small(), 0, tmp_path)
     with pytest.raises(RecipeError, match="belongs to another run"):
         zoo.train(small(), 1, tmp_path)
+
+
+def test_a_score_is_not_read_back_with_other_weights(tmp_path: Path) -> None:
+    run = zoo.train(small(), 0, tmp_path)
+    run.model.reset_head(2)
+    run.model.save_pretrained(tmp_path)
+    with pytest.raises(ZooError, match="is the result of other weights than those beside it"):
+        zoo.train(small(), 0, tmp_path)
+    with pytest.raises(CheckpointError, match="is the result of other weights than those beside it"):
+        zoo.push(tmp_path, "org")
+
+
+def test_a_model_that_no_run_has_written_is_not_overwritten(tmp_path: Path) -> None:
+    zoo.load("gcn-csbm").save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(ZooError, match="holds a model that is not of this run"):
+        zoo.train(small(), 0, tmp_path)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_folder_in_the_users_home_can_be_named_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = zoo.train(small(), 0, "~/run")
+    run.model.save_pretrained("~/saved")
+    for name in ("run", "saved"):
+        assert_same_bits(zoo.load(f"~/{name}").state_dict(), tensors(run))
+        assert_same_bits(type(run.model).from_pretrained(f"~/{name}").state_dict(), tensors(run))
+
+
+def test_an_impossible_argument_of_the_model_is_told_with_its_recipe() -> None:
+    recipe = dataclasses.replace(small(), model={"num_layers": 2, "dropout": 1.5})
+    with pytest.raises(RecipeError, match=r"recipe .*, model: .* a dropout probability is at least 0 and below 1"):
+        zoo.train(recipe, 0)
 
 
 @pytest.mark.parametrize("file", [loop.STATE, loop.RESULT])

@@ -72,12 +72,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all; into a device or pipe, straight."""
-    if path.exists() and not path.is_file():
-        try:
+    try:
+        if path.exists() and not path.is_file():
             path.write_bytes(content)
-        except OSError as error:
-            raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
-        return
+            return
+    except OSError as error:
+        raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 

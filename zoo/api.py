@@ -1,6 +1,5 @@
 """Scoring and predicting with a checkpoint."""
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo import datasets, ops, registry
+from zoo._checks import check_count
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
 from zoo.errors import ConfigError, GraphError, RecipeError
@@ -103,23 +103,12 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
         ZooError: See `load`.
     """
     model = _model(model)
-    logits = predict_logits(model, graph, _positive(block_size))
+    logits = predict_logits(model, graph, check_count("block_size", block_size))
     if model.multilabel:
         return Prediction((logits > 0).long(), logits.sigmoid())
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
-
-
-def _positive(block_size: Any) -> int:
-    """The block size as a plain int, also from NumPy."""
-    try:
-        plain = 0 if isinstance(block_size, bool) else operator.index(block_size)
-    except TypeError:
-        plain = 0
-    if plain < 1:
-        raise ConfigError(f"block_size is a whole number from 1, got {block_size!r}")
-    return plain
 
 
 def _model(source: str | Path | ZooModel) -> ZooModel:

@@ -18,6 +18,10 @@ __all__ = ["main"]
 
 T = TypeVar("T")
 
+directed_option = click.option(
+    "--directed", is_flag=True, help="Take the file's edges as they are, as of a .bin always; else in both directions."
+)
+
 
 class _Commands(click.Group):
     """Prints a ZooError on one line and exits with 2, without a traceback."""
@@ -77,7 +81,7 @@ def show(name: str) -> None:
 @main.command("eval")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--graph", type=click.Path(path_type=Path), help="Score on its test mask; a file as for `predict`.")
-@click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
+@directed_option
 @click.option(
     "--metric",
     help="Default: that of the recorded score; on a graph accuracy, for regression mse, for several labels roc-auc.",
@@ -92,10 +96,11 @@ def evaluate(sources: tuple[str, ...], graph: Path | None, directed: bool, metri
     data = None if graph is None else datasets.read_graph(graph, undirected=not directed)
     score = partial(evaluate, data=data, metric=metric)
     results = [result for source in sources if (result := _reported(score, source))]
-    _table(
-        ["name", "metric", "measured", "recorded", "same"],
-        [[result.name, result.metric, f"{result.value:.4f}", *_recorded(result)] for result in results],
-    )
+    if results:
+        _table(
+            ["name", "metric", "measured", "recorded", "same"],
+            [[result.name, result.metric, f"{result.value:.4f}", *_recorded(result)] for result in results],
+        )
     if len(results) < len(sources):
         sys.exit(2)
     if any(result.matches is False for result in results):
@@ -126,7 +131,7 @@ def _echo_error(error: ZooError) -> None:
 @click.argument("graph", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file. Default: CSV on standard output.")
 @click.option("--block-size", type=click.IntRange(1), default=1 << 18, show_default=True, help="Edges at a time.")
-@click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
+@directed_option
 def predict(source: str, graph: Path, out: Path | None, block_size: int, directed: bool) -> None:
     """Classes and probabilities for a GRAPH of your own: .npz, DGL .bin, or a folder of CSVs.
 
@@ -185,7 +190,7 @@ def _scores(run: Any) -> str:
     help="Default: accuracy, for regression mse, for several labels roc-auc.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--directed", is_flag=True, help="Take the file's edges as they are; else in both directions.")
+@directed_option
 def finetune(source: str, graph: Path, patience: int, directed: bool, **options: Any) -> None:
     """Trains a checkpoint further on a GRAPH of your own, which needs labels and masks.
 

@@ -6,7 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from zoo._checks import check_seed
+import torch
+
+from zoo._checks import check_count, check_seed, plain_number
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
@@ -71,9 +73,11 @@ def finetune(
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.
     """
-    training = TrainingSpec(epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience, batch_size=batch_size)
+    numbers = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay, "patience": patience, "batch_size": batch_size}
+    training = TrainingSpec(**{name: plain_number(value) for name, value in numbers.items()})
     check_training(training, "fine-tuning")
-    seed = check_seed(seed)
+    seed, layer_decay = check_seed(seed), plain_number(layer_decay)
+    num_classes = None if num_classes is None else check_count("num_classes", num_classes)
     check_layer_decay(layer_decay, "fine-tuning", "layer_decay")
     task, in_feats, classes_used = describe(data)
     if num_classes is not None and num_classes < classes_used:
@@ -96,11 +100,11 @@ def finetune(
             warnings.warn(f"{title}: {model.load_report}", stacklevel=2)
         run = fit(
             model,
-            make_loader(data, model, batch_size),
+            make_loader(data, model, training.batch_size),
             task,
             training,
             Protocol(metric=metric or task.metrics[0]),
-            folder=Path(folder) if folder is not None else None,
+            folder=Path(folder).expanduser() if folder is not None else None,
             identity={
                 "sha256": digest(original),
                 "data": _fingerprint(data),
@@ -129,5 +133,5 @@ def _fingerprint(data: Any) -> str:
     names = ("train_mask", "val_mask", "test_mask", "label" if "label" in holder else "labels")
     for tensor in (*tensors, *(holder[name] for name in names)):
         seen.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        seen.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        seen.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())  # NumPy has no bfloat16
     return seen.hexdigest()

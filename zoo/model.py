@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo import ops
 from zoo._cache import latest, per_graph, per_tensor
+from zoo._checks import check_count
 from zoo._dgl import dgl
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
@@ -167,8 +168,7 @@ class ZooModel(nn.Module, ABC):
         Raises:
             ConfigError: There is no class.
         """
-        if num_classes < 1:
-            raise ConfigError(f"num_classes must be positive, got {num_classes}")
+        num_classes = check_count("num_classes", num_classes)
         self.head = self.make_head(num_classes).to(next(self.parameters())).train(self.training)
         self.num_classes = num_classes
         self.arguments = {**self.arguments, "num_classes": num_classes}
@@ -230,6 +230,8 @@ class ZooModel(nn.Module, ABC):
             )
         if not given.is_floating_point():
             raise GraphError(f"feat is {given.dtype}; convert it with feat.float()")
+        if given.layout is not torch.strided:
+            raise GraphError("feat is a sparse tensor; convert it with feat.to_dense()")
         per_tensor(given, "checked", lambda: _check_finite(given))
         dtype = next(self.parameters()).dtype
         if given.dtype == dtype:
@@ -241,7 +243,7 @@ class ZooModel(nn.Module, ABC):
         """Writes config.json and model.safetensors into a folder, each whole or not at all."""
         from zoo import weights
 
-        weights.write(self, Path(save_directory))
+        weights.write(self, Path(save_directory).expanduser())
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
@@ -258,7 +260,7 @@ class ZooModel(nn.Module, ABC):
         """
         from zoo import hub, weights
 
-        folder = Path(source).is_dir()
+        folder = Path(source).expanduser().is_dir()
         model = weights.load(Path(source) if folder else hub.SCHEME + str(source).removeprefix(hub.SCHEME), **options)
         if not isinstance(model, cls):
             raise CheckpointError(f"{source} is a {type(model).__name__}, not a {cls.__name__}")

@@ -121,6 +121,10 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        return {"metric": str(result["metric"]), "val": float(result["val"]), "test": float(result["test"])}
+        scores = {"metric": str(result["metric"]), "val": float(result["val"]), "test": float(result["test"])}
+        made = str(result["weights"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
+    if weights.sha256((folder / weights.WEIGHTS).read_bytes()) != made:
+        raise CheckpointError(f"{path} is the result of other weights than those beside it: delete it to push without")
+    return scores

@@ -6,6 +6,7 @@ import fnmatch
 import functools
 import json
 import math
+import os
 import re
 import typing
 from dataclasses import dataclass
@@ -302,11 +303,15 @@ def info(name: str) -> Checkpoint:
     entries = read()
     if isinstance(name, str) and name in entries:
         return entries[name]
-    if not isinstance(name, str) or NAME.fullmatch(name) is None:
+    if isinstance(name, str) and "/" in name:
+        raise CheckpointNotFound(f"{name!r:.200} is not a checkpoint's name; folders and addresses are not taken here")
+    near = difflib.get_close_matches(str(name).lower().replace("_", "-"), entries, n=3, cutoff=0.5)
+    if not isinstance(name, str) or (NAME.fullmatch(name) is None and not near):
         raise CheckpointNotFound(
             f"{name!r} is not a checkpoint's name: those are lower-case letters and digits, joined by - or . "
             "(a folder is ./folder, a repository on the Hub hf://organisation/name)"
         )
-    near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_checkpoints() names them all"
+    if os.path.isdir(name):  # noqa: PTH112, Path's raises for some names
+        hint += f"; the folder of that name is ./{name}"
     raise CheckpointNotFound(f"no checkpoint {name!r}: {hint}")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
+from zoo._checks import check_count
 from zoo._files import locked, resource, write_text
 from zoo.datasets.catalog import info
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
@@ -152,6 +153,10 @@ class Row:
     torch: str
     dgl: str
 
+    def __post_init__(self) -> None:
+        if self.seed < 0 or not math.isfinite(self.val + self.test):
+            raise ValueError(f"seed {self.seed}, val {self.val}, test {self.test}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
@@ -262,8 +267,8 @@ def _table_folder() -> Path:
     return resource("recipes") / "tables"
 
 
-def find_table(name: str) -> Table:
-    """A table by its name, or a recipe (name or path) as a table of one cell.
+def find_table(name: str | Path) -> Table:
+    """A table by its name or the path of its TOML file, or a recipe, likewise, as a table of one cell.
 
     A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
@@ -274,11 +279,23 @@ def find_table(name: str) -> Table:
 
     Raises:
         RecipeNotFound: No such table or recipe.
-        RecipeError: The file is wrong.
+        RecipeError: The file is wrong, or the name of what is in it is that of a table of the zoo, whose results it
+            would overwrite.
     """
-    path = _table_folder() / f"{name}.toml"
+    name = str(name)
     if name in list_tables():
+        path = _table_folder() / f"{name}.toml"
         return _parse_table(recipes.read_toml(path), path)
+    table = _find_other_table(name)
+    if table.name in list_tables() and Path(name).resolve() != (_table_folder() / f"{table.name}.toml").resolve():
+        raise RecipeError(f"{name}: a table of the zoo is called {table.name}: give it another name, for its results")
+    return table
+
+
+def _find_other_table(name: str) -> Table:
+    """One that is not in the zoo's folder of tables."""
+    if name.endswith(".toml") and "rows" in (settings := recipes.read_toml(Path(name))):
+        return _parse_table(settings, Path(name))
     try:
         recipe = recipes.find(name)
     except RecipeNotFound as error:
@@ -379,13 +396,14 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     except (OSError, UnicodeDecodeError) as error:
         raise ZooError(f"cannot read results from {path}: {error}") from error
     types = typing.get_type_hints(kind)
-    rows = []
+    rows = {}
     for number, line in enumerate(csv.DictReader(text.splitlines()), start=2):
         try:
-            rows.append(kind(**{key: types[key](value) for key, value in line.items()}))
+            row = kind(**{key: types[key](value) for key, value in line.items()})
+            rows[row.cell, row.digest, row.seed, getattr(row, "measure", None)] = row  # a merge may double a line
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{path}, line {number} is not a run ({error}): mend or delete it") from error
-    return rows
+    return list(rows.values())
 
 
 def _add(path: Path, kind: type[AnyRow], new: Sequence[AnyRow], table: Table) -> list[AnyRow]:
@@ -405,7 +423,7 @@ def _write(path: Path, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
 
 
 def reproduce(
-    name: str,
+    name: str | Path,
     *,
     cells: str | None = None,
     seeds: int | None = None,
@@ -424,7 +442,7 @@ def reproduce(
     missing there, the run's folder has the model; without that the run is made again.
 
     Args:
-        name: A table, or a recipe.
+        name: A table or a recipe, or the path of the TOML file of one of your own.
         cells: Only the cell of this name, or if there is none those whose name contains this.
         seeds: Seeds 0 … seeds-1. Default: as many as each recipe says.
         jobs: Processes, each with one thread. A script that asks for more than one needs the usual
@@ -437,13 +455,13 @@ def reproduce(
         A result per cell. A cell whose data is out of reach is "not run", with the reason; a run that fails is told in
         its cell's `failures`, and the others go on.
     """
-    for option, value in (("jobs", jobs), ("seeds", seeds)):
-        if value is not None and value < 1:
-            raise RecipeError(f"{option} must be at least 1, got {value}")
+    jobs = check_count("jobs", jobs, RecipeError)
+    seeds = None if seeds is None else check_count("seeds", seeds, RecipeError)
     table = find_table(name)
     chosen = _choose(table, cells)
     if not chosen:
-        raise RecipeNotFound(f"table {name!r} has no cell like {cells!r}: {', '.join(c.name for c in table.cells)}")
+        names = ", ".join(cell.name for cell in table.cells)
+        raise RecipeNotFound(f"table {table.name!r} has no cell like {cells!r}: {names}")
     path = Path(results) / f"{table.name}.csv"
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zoo._checks import check_count
+from zoo.errors import GraphError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,6 +35,24 @@ class GraphDataset:
     train_mask: Tensor
     val_mask: Tensor
     test_mask: Tensor
+
+    def __post_init__(self) -> None:
+        """Takes arrays and lists as tensors.
+
+        Raises:
+            GraphError: There are no graphs, `num_classes` is no number of classes, or the rest are not arrays.
+        """
+        import torch
+
+        if not isinstance(self.graphs, (list, tuple)) or not self.graphs:
+            raise GraphError(f"a set of graphs needs a list of them, got {self.graphs!r:.100}")
+        object.__setattr__(self, "graphs", list(self.graphs))
+        object.__setattr__(self, "num_classes", check_count("num_classes", self.num_classes, GraphError))
+        for name in ("labels", "train_mask", "val_mask", "test_mask"):
+            try:
+                object.__setattr__(self, name, torch.as_tensor(getattr(self, name)))
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise GraphError(f"{name} is not an array of a value for each graph ({error})") from error
 
     def __len__(self) -> int:
         return len(self.graphs)

@@ -13,6 +13,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from zoo._checks import check_count
 from zoo._dgl import dgl
 from zoo.errors import GraphError
 
@@ -121,10 +122,9 @@ def from_arrays(
         GraphError: The arrays do not describe a graph; the message says which one and why.
     """
     feat = _features(feat)
-    if num_nodes is None:
-        num_nodes = len(feat)
-    if num_nodes == 0:
+    if len(feat) == 0:
         raise GraphError("the graph has no nodes: feat has no rows")
+    num_nodes = len(feat) if num_nodes is None else check_count("num_nodes", num_nodes, GraphError)
     if len(feat) != num_nodes:
         raise GraphError(f"feat has {len(feat)} rows for {num_nodes} nodes: give every node one row")
     src, dst = _edges(edges, num_nodes)
@@ -163,7 +163,9 @@ def check_graph(graph: dgl.DGLGraph) -> None:
 
 def _array(values: Any, name: str) -> Array:
     if isinstance(values, Tensor):
-        return values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        values = values if values.layout is torch.strided else values.to_dense()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy lacks that type
     if scipy.sparse.issparse(values):
         dense: Array = values.toarray()
         return dense
@@ -187,6 +189,8 @@ def _check_features(feat: Tensor) -> None:
         raise GraphError(f"feat has shape {tuple(feat.shape)}: expected (num_nodes, in_feats)")
     if not torch.is_floating_point(feat):
         raise GraphError(f"feat has dtype {feat.dtype}: expected float32")
+    if feat.layout is not torch.strided:
+        raise GraphError("feat is a sparse tensor: use feat.to_dense()")
     if torch.isfinite(feat.sum()):  # then all are; a sum too large for its type is looked at below
         return
     broken = (~torch.isfinite(feat)).any(dim=1).nonzero().flatten()

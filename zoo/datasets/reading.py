@@ -62,10 +62,10 @@ def read_graph(path: str | Path, undirected: bool = True) -> Any:
 
 def read_named_graph(path: str | Path, undirected: bool = True) -> tuple[Any, list[str] | None]:
     """What `read_graph` reads, and what the file calls the nodes: the column `id` of nodes.csv, None without one."""
-    path = Path(path)
-    if not path.exists():
-        raise GraphError(f"{path}: there is no such file or folder")
     try:
+        path = Path(path).expanduser()
+        if not path.exists():
+            raise GraphError("there is no such file or folder")
         if path.is_dir():
             arguments, names = _folder(path)
             return from_arrays(**arguments, undirected=undirected), names
@@ -73,7 +73,7 @@ def read_named_graph(path: str | Path, undirected: bool = True) -> tuple[Any, li
             return from_arrays(**_npz(path), undirected=undirected), None
         if path.suffix == ".bin":
             return _bin(path), None
-    except GraphError as error:
+    except (GraphError, OSError, RuntimeError) as error:  # a place that may not be looked at; no such user
         raise GraphError(f"{path}: {error}") from error
     raise GraphError(f"{path}: expected an .npz or .bin file, or a folder with nodes.csv and edges.csv")
 
@@ -87,7 +87,9 @@ def _npz(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: it is an .npy
         raise GraphError(f"not an .npz of plain arrays ({error})") from error
     if {"edges", "feat"} <= members.keys():
-        return {name: members[name] for name in ("edges", "feat", "label", *MASKS) if name in members}
+        if others := sorted(members.keys() - {"edges", "feat", "label", *MASKS}):
+            raise GraphError(f"beside edges and feat it has {', '.join(others)}: expected label, {', '.join(MASKS)}")
+        return members
     if {"edges", "node_features"} <= members.keys():
         masks = {mask: members[f"{mask}s"][0] for mask in MASKS if len(members.get(f"{mask}s", ()))}
         edges = members["edges"]  # one row per edge: (2, 2) is not to be taken for sources and destinations
@@ -192,6 +194,10 @@ def _nodes(path: Path) -> tuple[Array, _Nodes]:
     for name in features:
         if name not in _NOT_FEATURES and name.lower() in _NOT_FEATURES:
             raise GraphError(f"nodes.csv has a column {name}: write {name.lower()}, or another name if it is a feature")
+        if name in MASKS:
+            raise GraphError(f"nodes.csv has a column {name}: write one column split, with train, val, test or nothing")
+        if not name:
+            raise GraphError("nodes.csv has a column without a name: name it if it is a feature, else leave it out")
     others = {name: features.pop(name) for name in _NOT_FEATURES if name in features}
     if not features:
         raise GraphError("nodes.csv has no feature columns")
@@ -237,8 +243,15 @@ def _labels(nodes: _Nodes) -> Array:
         why = "its node is in the split" if split is not None else "there is no column split that leaves its node out"
         raise GraphError(f"{nodes.place(missing[0], 'label')}: it is empty, but {why}")
     if not all(cell.lstrip("+-").isdecimal() for cell in given):
-        return np.array([nodes.number(node, "label", cell) for node, cell in enumerate(given)])
+        return np.array([_target(nodes, node, cell) for node, cell in enumerate(given)])
     return np.array([_class(nodes, node, cell) for node, cell in enumerate(given)], dtype=np.int64)
+
+
+def _target(nodes: _Nodes, node: int, cell: str) -> float:
+    try:
+        return nodes.number(node, "label", cell)
+    except GraphError as error:
+        raise GraphError(f"{error}; classes are written as whole numbers from 0") from error
 
 
 def _class(nodes: _Nodes, node: int, cell: str) -> int:

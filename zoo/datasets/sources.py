@@ -78,10 +78,11 @@ def cache() -> Path:
 
 def _find(file: RawFile) -> Path | None:
     data = os.environ.get("ZOO_DATA")
-    if data and (place := Path(data, file.path)).is_file():
-        return place
-    place = cache() / file.path
-    return place if place.is_file() else None
+    places = [*([Path(data, file.path)] if data else []), cache() / file.path]
+    try:
+        return next((place for place in places if place.is_file()), None)
+    except OSError as error:
+        raise DatasetNotFound(f"{file.path} cannot be looked for: {error}") from error
 
 
 def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
@@ -115,7 +116,10 @@ def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
 
 
 def _checked(file: RawFile, place: Path) -> bytes:
-    content = place.read_bytes()
+    try:
+        content = place.read_bytes()
+    except OSError as error:
+        raise DatasetNotFound(f"{place} cannot be read: {error.strerror or error}") from error
     digest = hashlib.sha256(content).hexdigest()
     if file.sha256 not in (None, digest):
         raise IntegrityError(

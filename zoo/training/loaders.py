@@ -124,6 +124,7 @@ def check_shape(labels: Tensor, name: str, size: int) -> None:
     several = name == "label" and labels.dim() == 2 and labels.shape[1] > 1
     if labels.shape[:1] != (size,) or not (several or labels.dim() == 1):
         hint = "; several labels of each node are columns of 0 and 1" if name == "label" else ""
+        hint = f"; of a single column take {name}.squeeze(1)" if labels.shape[1:] == (1,) else hint
         raise GraphError(f"{name} has shape {tuple(labels.shape)}: expected ({size},){hint}")
 
 
@@ -173,7 +174,7 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
     elif isinstance(data, GraphDataset):
         graphs, holder, label = data.graphs, vars(data), "labels"
     else:
-        hint = "; graphs without labels can only be predicted" if isinstance(data, list) else ""
+        hint = "; graphs without labels (in a .bin, label) can only be predicted" if isinstance(data, list) else ""
         raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}{hint}")
     for graph in graphs:
         check_graph(graph)
@@ -181,7 +182,10 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
     if len(widths) != 1:
         raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
     if missing := [key for key in (label, *(f"{part}_mask" for part in PARTS)) if key not in holder]:
-        raise GraphError(f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks")
+        raise GraphError(
+            f"the graph lacks ndata {', '.join(missing)}: training needs features, labels and masks, and its ndata "
+            f"holds {', '.join(holder)}"
+        )
     size = data.num_nodes() if node_level else len(graphs)
     check_shape(holder[label], label, size)
     used = holder[label][_used(holder, size, tests_on_all)]

@@ -21,7 +21,7 @@ from zoo import datasets, models, weights
 from zoo._checks import check_seed
 from zoo._files import locked, write_bytes, write_text
 from zoo.environment import environment
-from zoo.errors import RecipeError, ZooError
+from zoo.errors import ConfigError, RecipeError, ZooError
 from zoo.model import ZooModel
 from zoo.training import transfer
 from zoo.training.loaders import FullGraph, Loader, describe, make_loader
@@ -105,7 +105,7 @@ def train(
         ZooError: The loss is not finite from the first epoch on.
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
-    folder = Path(folder) if folder is not None else None
+    folder = Path(folder).expanduser() if folder is not None else None
     seed = check_seed(seed)
     with seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
@@ -132,7 +132,10 @@ def _begin(recipe: Recipe, in_feats: int, num_classes: int) -> tuple[ZooModel, T
     arguments = {"in_feats": in_feats, "num_classes": num_classes, **recipe.model}
     arguments["transforms"] = list(recipe.data.transforms)
     if recipe.pretrained is None:
-        return models.create(recipe.method, arguments), recipe.training
+        try:
+            return models.create(recipe.method, arguments), recipe.training
+        except ConfigError as error:
+            raise RecipeError(f"recipe {recipe.name}, model: {error}") from error
     source = weights.load(recipe.pretrained.checkpoint)
     transfer.check_agreement(recipe, arguments, source)
     return transfer.start(
@@ -193,6 +196,8 @@ def fit(
     with locked(folder / RESULT, wait=False) if folder else nullcontext():
         if finished := _read_result(folder, identity):
             return finished
+        if folder and (folder / weights.WEIGHTS).exists() and not (folder / STATE).exists():
+            raise ZooError(f"{folder} holds a model that is not of this run: use another folder, or delete it")
         return _fit(model, loader, task, training, protocol, folder, identity, progress, save_every)
 
 
@@ -430,7 +435,8 @@ def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any])
 def _write_result(folder: Path, identity: dict[str, Any], run: Run) -> None:
     weights.write(run.model, folder)
     result = {key: value for key, value in vars(run).items() if key != "model"}
-    write_text(folder / RESULT, json.dumps({"identity": identity, **result}, indent=2) + "\n")
+    made = {"identity": identity, "weights": weights.digest(run.model), **result}
+    write_text(folder / RESULT, json.dumps(made, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
 
 
@@ -440,9 +446,12 @@ def _read_result(folder: Path | None, identity: dict[str, Any]) -> Run | None:
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        found = result.pop("identity")
+        found, made = result.pop("identity"), result.pop("weights")
         run = Run(model=weights.load_folder(path.parent), **result)
+        unchanged = weights.sha256((path.parent / weights.WEIGHTS).read_bytes()) == made
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ZooError(f"{path} is not the result of a run: delete it to start anew ({error})") from error
     _check_identity(path, found, identity)
+    if not unchanged:
+        raise ZooError(f"{path} is the result of other weights than those beside it: delete the folder or use another")
     return run
