@@ -81,11 +81,10 @@ def test_without_a_generator_the_global_seed_decides() -> None:
     assert not torch.equal(draws[0], draws[2])
 
 
-@pytest.mark.parametrize("place", [0, 500])
-def test_a_point_far_from_all_others_does_not_blur_them(place: int) -> None:
+def test_a_point_far_from_all_others_does_not_blur_them() -> None:
     points = 0.01 * torch.randn(1000, 8)
     points[::2] += 1
-    points[place] = 3e4
+    points[0] = 1e6
     centroids = kmeans(points, 3, generator=seeded(0))
     assert inertia(points, centroids) < 1.05 * sklearn_inertia(points, 3)
     assert len(set(assign(points, centroids).tolist())) == 3

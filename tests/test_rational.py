@@ -273,10 +273,11 @@ def test_parameters_of_another_precision_than_the_input() -> None:
         torch.testing.assert_close(one.double(), other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("degrees", [(5, 6), (7, 4)])
-@pytest.mark.parametrize("version", VERSIONS)
-def test_coefficients_that_start_at_zero_are_learnt(version: str, degrees: tuple[int, int]) -> None:
-    module = Rational(version=version, degrees=degrees)
+@pytest.mark.parametrize("degrees", [(5, 4), (5, 6)])  # with and without the kernel
+def test_coefficients_that_start_at_zero_are_learnt(degrees: tuple[int, int]) -> None:
+    module = Rational(version="A", degrees=degrees)
+    with torch.no_grad():
+        module.denominator[:, -1] = 0
     module(torch.rand(6, 3), torch.zeros(6, dtype=torch.int64)).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.all() for parameter in module.parameters())
 

@@ -247,7 +247,7 @@ def test_a_table_of_ones_own_is_run_from_its_file(tmp_path: Path) -> None:
 def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_path: Path) -> None:
     path = tmp_path / "transfer.toml"
     path.write_text(text or (resource("recipes") / "gcn" / "gcn-csbm.toml").read_text().replace("gcn-csbm", "transfer"))
-    with pytest.raises(RecipeError, match="a table of the zoo is called transfer"):
+    with pytest.raises(RecipeError, match="the zoo has results called transfer"):
         reproduce(path, results=tmp_path)
     own = resource("recipes") / "tables" / "transfer.toml"
     assert reproduction.find_table(own).title == reproduction.find_table("transfer").title
@@ -324,7 +324,7 @@ def test_the_whole_name_of_a_cell_chooses_it_alone(tables: Path, tmp_path: Path)
 
 def test_a_run_that_another_table_has_is_taken_over(tables: Path, tmp_path: Path) -> None:
     (tables / "depth.toml").write_text(TABLE)
-    (tables / "again.toml").write_text(TABLE.replace("depth", "depth, again"))
+    (tables / "again.toml").write_text(TABLE)
     (tables / "layered.toml").write_text(TABLE.replace("columns", 'layers = "mu"\ncolumns'))
     folders: dict[str, Any] = {"results": tmp_path / "results", "runs": tmp_path / "runs"}
     (there,) = reproduce("depth", cells="deep", seeds=2, **folders)
@@ -333,6 +333,8 @@ def test_a_run_that_another_table_has_is_taken_over(tables: Path, tmp_path: Path
         (taken,) = reproduce("again", cells="deep", seeds=1, **folders)
     assert taken.rows == there.rows[:1]
     assert reproduction.read_results(tmp_path / "results" / "again.csv") == list(taken.rows)
+    (tmp_path / "results" / "nodes.csv").write_text("of,another,kind\n1,2,3\n")
+    reproduce("again", cells="deep", seeds=3, **folders)
     reproduce("layered", cells="deep", seeds=1, **folders)
     assert len(reproduction.read_layers(tmp_path / "results", reproduction.find_table("layered"))) == 1
 

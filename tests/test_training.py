@@ -109,9 +109,23 @@ def test_a_score_is_not_read_back_with_other_weights(tmp_path: Path) -> None:
 def test_a_model_that_no_run_has_written_is_not_overwritten(tmp_path: Path) -> None:
     zoo.load("gcn-csbm").save_pretrained(tmp_path)
     before = (tmp_path / "model.safetensors").read_bytes()
-    with pytest.raises(ZooError, match="holds a model that is not of this run"):
+    with pytest.raises(ZooError, match="holds a model that no run has written"):
         zoo.train(small(), 0, tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_killed_between_its_last_two_writes_is_made_again(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "write_text", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        zoo.train(small(), 0, tmp_path)
+    assert (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / loop.RESULT).exists()
+    assert_same_bits(tensors(zoo.train(small(), 0, tmp_path)), tensors(zoo.train(small(), 0)))
+
+
+def test_a_home_of_nobody_is_one_clear_error() -> None:
+    with pytest.raises(ZooError, match="~nobody-has-this-name/run: "):
+        zoo.train(small(), 0, "~nobody-has-this-name/run")
 
 
 def test_a_folder_in_the_users_home_can_be_named_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 
-__all__ = ["locked", "replacing", "resource", "write_bytes", "write_text"]
+__all__ = ["locked", "replacing", "resource", "user_path", "write_bytes", "write_text"]
 
 PACKAGE = Path(__file__).resolve().parent
 UMASK = os.umask(0)  # it can only be read by setting it, which is for the moment of the import
@@ -19,6 +19,14 @@ def resource(name: str) -> Path:
     """`recipes`, `checkpoints.json` or `pretrained`: inside an installed package, else in the checkout."""
     inside = PACKAGE / name
     return inside if inside.exists() else PACKAGE.parent / name
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as a user gives it, in which `~` may stand for a home; ZooError if there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ZooError(f"{path}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import torch
 
 from zoo._checks import check_count, check_seed, plain_number
 from zoo._dgl import dgl
+from zoo._files import user_path
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.training.loaders import describe, make_loader
@@ -69,6 +70,7 @@ def finetune(
         RecipeError: An impossible number, or the folder holds a run of other settings or data.
         GraphError: The data lacks labels or masks, see `zoo.training.loaders.describe`.
         ConfigError: `num_classes` does not go with the labels, or the model is for the other level, nodes or graphs.
+        ZooError: The folder holds a model that no run has written, or a result of other weights than those beside it.
 
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.
@@ -104,7 +106,7 @@ def finetune(
             task,
             training,
             Protocol(metric=metric or task.metrics[0]),
-            folder=Path(folder).expanduser() if folder is not None else None,
+            folder=user_path(folder) if folder is not None else None,
             identity={
                 "sha256": digest(original),
                 "data": _fingerprint(data),
@@ -133,5 +135,6 @@ def _fingerprint(data: Any) -> str:
     names = ("train_mask", "val_mask", "test_mask", "label" if "label" in holder else "labels")
     for tensor in (*tensors, *(holder[name] for name in names)):
         seen.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        seen.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())  # NumPy has no bfloat16
+        values = tensor.detach().cpu().flatten().contiguous()
+        seen.update(values.view(torch.uint8).numpy().tobytes())  # as bytes, for NumPy has no bfloat16
     return seen.hexdigest()

@@ -17,6 +17,7 @@ from zoo import ops
 from zoo._cache import latest, per_graph, per_tensor
 from zoo._checks import check_count
 from zoo._dgl import dgl
+from zoo._files import user_path
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.nn.sparse_linear import Features, compress, constant
@@ -243,7 +244,7 @@ class ZooModel(nn.Module, ABC):
         """Writes config.json and model.safetensors into a folder, each whole or not at all."""
         from zoo import weights
 
-        weights.write(self, Path(save_directory).expanduser())
+        weights.write(self, user_path(save_directory))
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
@@ -260,8 +261,9 @@ class ZooModel(nn.Module, ABC):
         """
         from zoo import hub, weights
 
-        folder = Path(source).expanduser().is_dir()
-        model = weights.load(Path(source) if folder else hub.SCHEME + str(source).removeprefix(hub.SCHEME), **options)
+        named = Path(source)
+        folder = named.is_dir() or str(source).startswith("~")
+        model = weights.load(named if folder else hub.SCHEME + str(source).removeprefix(hub.SCHEME), **options)
         if not isinstance(model, cls):
             raise CheckpointError(f"{source} is a {type(model).__name__}, not a {cls.__name__}")
         return model

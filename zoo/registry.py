@@ -313,5 +313,5 @@ def info(name: str) -> Checkpoint:
         )
     hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_checkpoints() names them all"
     if os.path.isdir(name):  # noqa: PTH112, Path's raises for some names
-        hint += f"; the folder of that name is ./{name}"
+        hint = f"the folder of that name is ./{name}; {hint}"
     raise CheckpointNotFound(f"no checkpoint {name!r}: {hint}")

@@ -1,5 +1,6 @@
 """A table is recipes times seeds: run them, keep every run's numbers, compare with the published ones."""
 
+import contextlib
 import csv
 import dataclasses
 import difflib
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tqdm import tqdm
 
 from zoo._checks import check_count
-from zoo._files import locked, resource, write_text
+from zoo._files import locked, resource, user_path, write_text
 from zoo.datasets.catalog import info
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.registry import PER_CENT
@@ -279,30 +280,32 @@ def find_table(name: str | Path) -> Table:
 
     Raises:
         RecipeNotFound: No such table or recipe.
-        RecipeError: The file is wrong, or the name of what is in it is that of a table of the zoo, whose results it
-            would overwrite.
+        RecipeError: The file is wrong, or results of the zoo have the name of what is in it, which would overwrite
+            them.
     """
     name = str(name)
     if name in list_tables():
         path = _table_folder() / f"{name}.toml"
         return _parse_table(recipes.read_toml(path), path)
-    table = _find_other_table(name)
-    if table.name in list_tables() and Path(name).resolve() != (_table_folder() / f"{table.name}.toml").resolve():
-        raise RecipeError(f"{name}: a table of the zoo is called {table.name}: give it another name, for its results")
+    path = Path(name)
+    if name.endswith(".toml") and "rows" in (settings := recipes.read_toml(path)):
+        table, taken = _parse_table(settings, path), [*list_tables(), *recipes.list_recipes()]
+    else:
+        recipe, taken = _find_recipe(name), list_tables()
+        table = Table(recipe.name, recipe.name, (Cell(recipe.name, "", recipe),))
+    if table.name in taken and path.resolve() != (_table_folder() / f"{table.name}.toml").resolve():
+        raise RecipeError(f"{name}: the zoo has results called {table.name}, which would be overwritten: rename yours")
     return table
 
 
-def _find_other_table(name: str) -> Table:
-    """One that is not in the zoo's folder of tables."""
-    if name.endswith(".toml") and "rows" in (settings := recipes.read_toml(Path(name))):
-        return _parse_table(settings, Path(name))
+def _find_recipe(name: str) -> Recipe:
+    """A recipe; RecipeNotFound with the nearest tables and recipes."""
     try:
-        recipe = recipes.find(name)
+        return recipes.find(name)
     except RecipeNotFound as error:
         near = difflib.get_close_matches(name, [*list_tables(), *recipes.list_recipes()], n=3)
         hint = f"did you mean {', '.join(near)}?" if near else f"tables: {', '.join(list_tables())}"
         raise RecipeNotFound(f"no table or recipe {name!r}: {hint}") from error
-    return Table(recipe.name, recipe.name, (Cell(recipe.name, "", recipe),))
 
 
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
@@ -436,10 +439,11 @@ def reproduce(
 
     Every finished run is appended to `results/<table>.csv` at once; a run that is there already, made by the same
     recipe, is not repeated, and one that was interrupted goes on. Nor is one repeated that another table's results
-    beside these have: it is taken over, unless layers are to be measured, for which its model would be needed. Seed 0
-    of all cells comes first, then seed 1, and so on; cells that differ in nothing that is trained share their runs, see
-    `Table.trained_for`. What a table measures of the layers is appended to `results/<table>-layers.csv`; where it is
-    missing there, the run's folder has the model; without that the run is made again.
+    beside these have: it is taken over, unless layers are to be measured, for which its model would be needed; where
+    its model is wanted, another folder of results has it trained. Seed 0 of all cells comes first, then seed 1, and so
+    on; cells that differ in nothing that is trained share their runs, see `Table.trained_for`. What a table measures of
+    the layers is appended to `results/<table>-layers.csv`; where it is missing there, the run's folder has the model;
+    without that the run is made again.
 
     Args:
         name: A table or a recipe, or the path of the TOML file of one of your own.
@@ -462,11 +466,12 @@ def reproduce(
     if not chosen:
         names = ", ".join(cell.name for cell in table.cells)
         raise RecipeNotFound(f"table {table.name!r} has no cell like {cells!r}: {names}")
-    path = Path(results) / f"{table.name}.csv"
+    results, runs = user_path(results), user_path(runs)
+    path = results / f"{table.name}.csv"
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)
     done = {(row.cell, row.digest, row.seed) for row in rows}
-    measured = Counter((row.cell, row.digest, row.seed) for row in read_layers(Path(results), table))
+    measured = Counter((row.cell, row.digest, row.seed) for row in read_layers(results, table))
     complete = {run for run in done if measured[run] == len(table.layers)}
     wanted = [
         (cell, seed)
@@ -484,9 +489,9 @@ def reproduce(
     failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
     bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
     with bar:
-        for training, outcomes in _run_all(pending, Path(runs), jobs):
+        for training, outcomes in _run_all(pending, runs, jobs):
             if layers := [row for outcome in outcomes for row in outcome.layers]:
-                _add(_layers_path(Path(results), table), LayerRow, layers, table)
+                _add(_layers_path(results, table), LayerRow, layers, table)
             if new := [outcome.row for outcome in outcomes if outcome.row]:
                 rows = _add(path, Row, new, table)
             for outcome in outcomes:
@@ -503,10 +508,12 @@ def reproduce(
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
 
-def _runs_elsewhere(wanted: Iterable[tuple[Cell, int]], path: Path) -> list[Row]:
+def _runs_elsewhere(wanted: Sequence[tuple[Cell, int]], path: Path) -> list[Row]:
     """Of the wanted runs those that other results in the folder have by the same recipe, as rows of this table."""
-    others = [path.with_name(f"{name}.csv") for name in list_results(path.parent) if name != path.stem]
-    known = {(row.digest, row.seed): row for other in others for row in read_results(other)}
+    known: dict[tuple[str, int], Row] = {}
+    for name in list_results(path.parent) if wanted else ():
+        with contextlib.suppress(ZooError):  # not results, or broken: for this table no matter
+            known |= {(row.digest, row.seed): row for row in read_results(path.with_name(f"{name}.csv"))}
     found = [(cell, known.get((cell.recipe.digest(), seed))) for cell, seed in wanted]
     return [dataclasses.replace(row, cell=cell.name, recipe=cell.recipe.name) for cell, row in found if row]
 
@@ -637,6 +644,8 @@ def _row(cell: Cell, seed: int, run: "Run", folder: Path) -> Row:
     from zoo.training.loop import read_log, select
 
     scores = select(read_log(folder, run.epochs), cell.recipe.protocol) if cell.from_log else vars(run)
+    if not math.isfinite(scores["val"] + scores["test"]):
+        raise ZooError(f"its scores are not finite: validation {scores['val']}, test {scores['test']}")
     return Row(
         cell=cell.name,
         recipe=cell.recipe.name,

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zoo import hub, models, registry
-from zoo._files import resource, write_bytes
+from zoo._files import resource, user_path, write_bytes
 from zoo.errors import CheckpointError, CheckpointNotFound, ConfigError, IntegrityError, ZooError
 from zoo.model import LoadReport, ZooModel
 from zoo.registry import Weights
@@ -267,7 +267,7 @@ def load_folder(
         IntegrityError: The weights are not the expected bytes, or config.json is not what they were written with.
         ConfigError: An override is impossible.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     content = _read_bytes(folder / WEIGHTS)
     if expected is not None:
         _check_bytes(folder / WEIGHTS, content, expected)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo._dgl import dgl
+from zoo._files import user_path
 from zoo.datasets.containers import GraphDataset
 from zoo.datasets.gnn_benchmark import csr_matrix
 from zoo.datasets.graphs import MASKS, Array, check_graph, from_arrays
@@ -62,8 +63,8 @@ def read_graph(path: str | Path, undirected: bool = True) -> Any:
 
 def read_named_graph(path: str | Path, undirected: bool = True) -> tuple[Any, list[str] | None]:
     """What `read_graph` reads, and what the file calls the nodes: the column `id` of nodes.csv, None without one."""
+    path = user_path(path)
     try:
-        path = Path(path).expanduser()
         if not path.exists():
             raise GraphError("there is no such file or folder")
         if path.is_dir():
@@ -73,7 +74,7 @@ def read_named_graph(path: str | Path, undirected: bool = True) -> tuple[Any, li
             return from_arrays(**_npz(path), undirected=undirected), None
         if path.suffix == ".bin":
             return _bin(path), None
-    except (GraphError, OSError, RuntimeError) as error:  # a place that may not be looked at; no such user
+    except (GraphError, OSError) as error:  # a place that may not be looked at
         raise GraphError(f"{path}: {error}") from error
     raise GraphError(f"{path}: expected an .npz or .bin file, or a folder with nodes.csv and edges.csv")
 
@@ -137,7 +138,7 @@ def _labelled(name: str, graphs: list[dgl.DGLGraph], labels: dict[str, Tensor]) 
     masks = (labels.get(mask, torch.zeros(len(graphs))).bool() for mask in MASKS)
     if label.is_floating_point():
         return GraphDataset(name, graphs, label.float(), 1, *masks)
-    return GraphDataset(name, graphs, label.long(), int(label.max()) + 1, *masks)
+    return GraphDataset(name, graphs, label.long(), max(1, int(label.max()) + 1), *masks)
 
 
 def _restored(name: str, values: Tensor) -> Tensor:

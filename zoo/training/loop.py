@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from zoo import datasets, models, weights
 from zoo._checks import check_seed
-from zoo._files import locked, write_bytes, write_text
+from zoo._files import locked, user_path, write_bytes, write_text
 from zoo.environment import environment
 from zoo.errors import ConfigError, RecipeError, ZooError
 from zoo.model import ZooModel
@@ -102,10 +102,11 @@ def train(
     Raises:
         RecipeError: The recipe does not fit the data, or the checkpoint that it starts from, or the folder holds a run
             of another recipe or seed.
-        ZooError: The loss is not finite from the first epoch on.
+        ZooError: The loss is not finite from the first epoch on; or the folder holds a model that no run has written,
+            or a result of other weights than those beside it.
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
-    folder = Path(folder).expanduser() if folder is not None else None
+    folder = user_path(folder) if folder is not None else None
     seed = check_seed(seed)
     with seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
@@ -196,8 +197,8 @@ def fit(
     with locked(folder / RESULT, wait=False) if folder else nullcontext():
         if finished := _read_result(folder, identity):
             return finished
-        if folder and (folder / weights.WEIGHTS).exists() and not (folder / STATE).exists():
-            raise ZooError(f"{folder} holds a model that is not of this run: use another folder, or delete it")
+        if folder and (folder / weights.WEIGHTS).exists() and not (folder / LOG).exists():  # a run's log comes first
+            raise ZooError(f"{folder} holds a model that no run has written: use another folder, or delete it")
         return _fit(model, loader, task, training, protocol, folder, identity, progress, save_every)
 
 
@@ -446,9 +447,9 @@ def _read_result(folder: Path | None, identity: dict[str, Any]) -> Run | None:
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        found, made = result.pop("identity"), result.pop("weights")
+        found, made = result.pop("identity"), result.pop("weights", None)  # None: of an earlier version
         run = Run(model=weights.load_folder(path.parent), **result)
-        unchanged = weights.sha256((path.parent / weights.WEIGHTS).read_bytes()) == made
+        unchanged = made in (None, weights.sha256((path.parent / weights.WEIGHTS).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ZooError(f"{path} is not the result of a run: delete it to start anew ({error})") from error
     _check_identity(path, found, identity)
