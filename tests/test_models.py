@@ -187,7 +187,7 @@ def test_a_new_head_leaves_everything_else_as_it_is(method: str, readout: str | 
     model = make_trained(method, graph, readout=readout).train(training)
     before = snapshot(model)
     model.reset_head(7)
-    with pytest.raises(ConfigError, match="num_classes must be positive, got 0"):
+    with pytest.raises(ConfigError, match="num_classes is a whole number from 1, got 0"):
         model.reset_head(0)
     assert all(torch.equal(v, before[name]) for name, v in model.state_dict().items() if not name.startswith("head."))
     assert all(module.training == training for module in model.modules())
