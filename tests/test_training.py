@@ -452,7 +452,12 @@ def test_metrics_agree_with_a_direct_computation() -> None:
     assert tasks.measure("accuracy", logits, labels) == 100 * right / 50
     margin = logits[:, 1] - logits[:, 0]
     pairs = [(a > b).item() for a in margin[labels == 1] for b in margin[labels == 0]]
-    assert tasks.measure("roc-auc", logits, labels) == pytest.approx(100 * sum(pairs) / len(pairs))
+    assert tasks.measure("roc-auc", logits, labels) == 100 * (sum(pairs) / len(pairs))
+    tied = (2 * logits).round()
+    margin = tied[:, 1] - tied[:, 0]
+    counted = [(int(a > b) + int(a >= b)) / 2 for a in margin[labels == 1] for b in margin[labels == 0]]
+    assert 0.5 in counted
+    assert tasks.measure("roc-auc", tied, labels) == 100 * (sum(counted) / len(counted))
     targets = torch.rand(50, generator=generator)
     errors = [(float(row[0]) - float(target)) ** 2 for row, target in zip(logits, targets, strict=True)]
     expected = sum(errors) / 50 / float(targets.mean())
