@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 from scipy import stats
 
-from zoo.report import last_layers, layer_means, markdown_table, number, spread, summaries
+from zoo.formats import markdown_table, number, spread
+from zoo.report import last_layers, layer_means, summaries
 from zoo.reproduction import CellResult, find_table, read_layers, read_results
 
 WITHIN = {"all": math.inf, "within 20 points": 20.0, "within 10 points": 10.0}  # of the graph's best validation score

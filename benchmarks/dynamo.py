@@ -32,9 +32,10 @@ import click
 from zoo import datasets, models, registry, weights
 from zoo._dgl import dgl
 from zoo.analysis import count_operations
+from zoo.formats import markdown_table, spread
 from zoo.model import ZooModel
 from zoo.models.dynamo_gat import DynamoGAT
-from zoo.report import markdown_table, spread, summaries
+from zoo.report import summaries
 from zoo.reproduction import CellResult, Table, find_table, read_results, run_folder
 from zoo.training import recipe as recipes
 from zoo.training.loop import train

@@ -22,9 +22,9 @@ from fakehub import Corrupted, Cut, FakeHub, Stalled, Status, Truncated, WrongET
 
 import zoo
 from zoo.errors import ZooError
+from zoo.formats import markdown_table
 from zoo.hub import FILES
 from zoo.model import ZooModel
-from zoo.report import markdown_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "hub-faults.md"
 ALWAYS = 10_000  # times

@@ -11,16 +11,14 @@ import pytest
 
 from zoo import registry, reproduction
 from zoo.errors import ZooError
+from zoo.formats import difference, markdown_table, spread
 from zoo.plots import STYLES, Axis, draw, has_plot, numeric
 from zoo.report import (
     BEGIN,
     END,
     checkpoint_table,
-    difference,
     last_layers,
     layer_means,
-    markdown_table,
-    spread,
     summaries,
     table_page,
     write_pages,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from zoo import registry, report
+from zoo import formats, registry
 from zoo.datasets.catalog import info
 from zoo.errors import RecipeNotFound
 from zoo.model import ZooModel
@@ -101,9 +101,9 @@ def _score(entry: Checkpoint) -> str:
     rows = [
         ["data set", f"{entry.dataset}, split `{entry.split}`"],
         ["task, metric", f"{entry.task}, {metric}{' in per cent' if metric in registry.PER_CENT else ''}"],
-        ["this file, on test", f"{report.number(entry.score.value, metric)} (seed {entry.score.seed})"],
-        ["all runs: mean ± unbiased std (n)", report.spread(metric, entry.runs.mean, entry.runs.std, entry.runs.n)],
-        ["published", report.published(metric, entry.published)],
+        ["this file, on test", f"{formats.number(entry.score.value, metric)} (seed {entry.score.seed})"],
+        ["all runs: mean ± unbiased std (n)", formats.spread(metric, entry.runs.mean, entry.runs.std, entry.runs.n)],
+        ["published", formats.published(metric, entry.published)],
         ["source", entry.published.source if entry.published else "–"],
         ["verdict", entry.verdict],
         ["recipe", f"`zoo train {entry.recipe} --seed {entry.score.seed}` makes it again"],
@@ -111,7 +111,7 @@ def _score(entry: Checkpoint) -> str:
         ["weights' sha256", f"`{entry.weights.sha256}`"],
     ]
     remarks = _remarks(entry)
-    return report.markdown_table(["", ""], rows) + (f"\n\n{remarks}" if remarks else "")
+    return formats.markdown_table(["", ""], rows) + (f"\n\n{remarks}" if remarks else "")
 
 
 def _remarks(entry: Checkpoint) -> str:
@@ -130,7 +130,7 @@ def _own_score(result: Mapping[str, Any] | None) -> str:
     metric = result["metric"]
     return (
         f"Measured by the run that made it, on the nodes or graphs that its own data sets apart: {metric} "
-        f"{report.number(result['test'], metric)} on test, {report.number(result['val'], metric)} on validation."
+        f"{formats.number(result['test'], metric)} on test, {formats.number(result['val'], metric)} on validation."
     )
 
 

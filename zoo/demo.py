@@ -10,7 +10,7 @@ from zoo import datasets, registry
 from zoo.api import evaluate
 from zoo.errors import DatasetNotFound, ZooError
 from zoo.finetuning import finetune
-from zoo.report import published, spread
+from zoo.formats import published, spread
 from zoo.reproduction import reproduce
 from zoo.weights import load
 

@@ -8,12 +8,12 @@ from zoo import registry
 from zoo._files import write_text
 from zoo.datasets.catalog import info, list_datasets
 from zoo.errors import ZooError
+from zoo.formats import CHECKPOINT_HEADER, checkpoint_rows, difference, markdown_table, published, spread
 from zoo.plots import LayerMeans, draw, has_plot, numeric
-from zoo.registry import Checkpoint, Published
+from zoo.registry import Checkpoint
 from zoo.reproduction import (
     Cell,
     CellResult,
-    Difference,
     LayerRow,
     Row,
     Table,
@@ -26,16 +26,9 @@ from zoo.reproduction import (
 )
 
 __all__ = [
-    "CHECKPOINT_HEADER",
-    "checkpoint_rows",
     "checkpoint_table",
-    "difference",
     "last_layers",
     "layer_means",
-    "markdown_table",
-    "number",
-    "published",
-    "spread",
     "summaries",
     "table_page",
     "write_pages",
@@ -64,67 +57,15 @@ from their public origin; each is checked against its sha256 on every load (but 
 `ogbn-arxiv`, `arxiv-year`, `ogbn-proteins` and `ogbn-products`, which nobody has recorded). *Edges*: distinct
 undirected edges without self-loops, for a directed set its arcs. One class: regression; in a multilabel set a node can
 be of any number of them. Every set has `random-a-b-c` and `index-a-b-c` splits too, and those with one class an item
-`class-a-b-c` (per cent of train, validation, test) and `few-k-v` (number of every class); `zoo.datasets.splits` defines
-them. `align=…` puts the features in the columns of another set (`zoo.datasets.alignment`).
+`class-a-b-c`, `balanced-a-b-c` (per cent of train, validation, test) and `few-k-v` (number of every class);
+`zoo.datasets.splits` defines them. `align=…` puts the features in the columns of another set
+(`zoo.datasets.alignment`).
 
 `syn-cora-hH-dD` are graphs of controlled homophily and degree, drawn by the seed: a share H of the edges joins nodes of
 one class, from 0.0 to 1.0 in tenths, and a node has 11.93 (d12), 36.14 (d36) or 68.75 (d69) neighbours in the mean.
 Nodes attach to earlier ones by class and degree, in the manner of H2GCN's Syn-Cora, and have the features of Cora's
 nodes, so Cora's files are needed. Equal seeds have equal features and labels at every H and D. For other values:
 `zoo.datasets.synthetic.syn_cora(homophily, degree, generator=…)`."""
-
-
-def number(value: float, metric: str) -> str:
-    """A score as it is printed: per cent with two decimals, errors with four."""
-    return f"{value:.2f}" if metric in registry.PER_CENT else f"{value:.4f}"
-
-
-def spread(metric: str, mean: float | None, std: float | None, n: int | None = None) -> str:
-    """`93.66 ± 0.48 (10)`, as far as known."""
-    if mean is None:
-        return "–"
-    text = number(mean, metric) if std is None else f"{number(mean, metric)} ± {number(std, metric)}"
-    return text if n is None else f"{text} ({n})"
-
-
-def difference(metric: str, value: Difference | None) -> str:
-    """`+1.23 ± 0.83 (10)`: mean, half the width of its 95 % interval, and number of seeds, as far as known."""
-    if value is None:
-        return "–"
-    sign = "−" if value.mean < 0 else "+"
-    return f"{sign}{number(abs(value.mean), metric)} ± {number(value.margin, metric)} ({value.n})"
-
-
-def published(metric: str, value: Published | None) -> str:
-    """The published number, as far as there is one."""
-    return spread(metric, None, None) if value is None else spread(metric, value.value, value.std)
-
-
-def markdown_table(header: list[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table; bars in cells are escaped."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-CHECKPOINT_HEADER = [
-    "checkpoint", "data set, split", "parameters", "this file", "all seeds (n)", "published", "verdict"
-]
-
-
-def checkpoint_rows(entries: Iterable[Checkpoint]) -> list[list[str]]:
-    """A row of cells per entry, as `CHECKPOINT_HEADER` names them."""
-    return [
-        [
-            entry.name,
-            f"{entry.dataset}, {entry.split}",
-            f"{entry.params:,}",
-            number(entry.score.value, entry.score.metric),
-            spread(entry.score.metric, entry.runs.mean, entry.runs.std, entry.runs.n),
-            published(entry.score.metric, entry.published),
-            entry.verdict,
-        ]
-        for entry in entries
-    ]
 
 
 def checkpoint_table(entries: Iterable[Checkpoint]) -> str:
