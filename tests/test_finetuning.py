@@ -218,6 +218,13 @@ def test_features_may_be_half_floats() -> None:
     assert zoo.finetune("cna-gcn-digits", graph, epochs=1).test > 95
 
 
+def test_so_may_the_model_where_nothing_is_saved(digits: object, tmp_path: Path) -> None:
+    model = zoo.load("cna-gcn-digits").bfloat16()
+    assert zoo.finetune(model, digits, epochs=1).test > 90
+    with pytest.raises(ConfigError, match=r"a model in torch\.bfloat16 is not saved"):
+        zoo.finetune(model, digits, epochs=1, folder=tmp_path)
+
+
 def test_the_same_seed_gives_the_same_bits(digits: object) -> None:
     runs = [zoo.finetune("gcn-csbm", digits, epochs=3, seed=5) for _ in range(2)]
     for name, tensor in runs[0].model.state_dict().items():

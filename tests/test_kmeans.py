@@ -6,7 +6,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, GraphError
 from zoo.nn.kmeans import DISTANCES, assign, kmeans
 
 
@@ -88,6 +88,15 @@ def test_a_point_far_from_all_others_does_not_blur_them() -> None:
     centroids = kmeans(points, 3, generator=seeded(0))
     assert inertia(points, centroids) < 1.05 * sklearn_inertia(points, 3)
     assert len(set(assign(points, centroids).tolist())) == 3
+
+
+def test_a_sum_beyond_half_floats_is_no_infinite_feature() -> None:
+    points = torch.rand(1000, 200).half()
+    assert torch.isinf(points.sum())
+    assert torch.isfinite(kmeans(points, 3)).all()
+    points[3, 5] = torch.inf
+    with pytest.raises(GraphError, match="NaN or infinite"):
+        kmeans(points, 3)
 
 
 def test_seeds_are_points_and_spread_out() -> None:

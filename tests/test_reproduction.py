@@ -214,6 +214,7 @@ def test_a_recipe_that_has_changed_does_not_take_old_runs(tmp_path: Path) -> Non
     "line",
     [
         "half,a,line",
+        "a,b,c,0,accuracy,1,1,1,1,1",
         "a,b,c,x,accuracy,1,1,1,1,1,1,1,1",
         "a,b,c,-1,accuracy,1,1,1,1,1,1,1,1",
         "a,b,c,0,accuracy,one,1,1,1,1,1,1,1",

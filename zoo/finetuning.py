@@ -67,10 +67,12 @@ def finetune(
         save_every: Seconds between the states from which an interrupted run goes on.
 
     Raises:
-        RecipeError: An impossible number, or the folder holds a run of other settings or data.
+        RecipeError: An impossible number, a metric that is not for the task, or the folder holds a run of other
+            settings or data.
         GraphError: The data lacks labels or masks, see `zoo.training.loaders.describe`.
         ConfigError: `num_classes` does not go with the labels, or the model is for the other level, nodes or graphs.
-        ZooError: The folder holds a model that no run has written, or a result of other weights than those beside it.
+        ZooError: The source cannot be loaded, see `zoo.load`; the loss is not finite from the first epoch on; or the
+            folder holds a model that no run has written, or a result of other weights than those beside it.
 
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.
@@ -107,7 +109,9 @@ def finetune(
             training,
             Protocol(metric=metric or task.metrics[0]),
             folder=user_path(folder) if folder is not None else None,
-            identity={
+            identity=None
+            if folder is None
+            else {
                 "sha256": digest(original),
                 "data": _fingerprint(data),
                 **{key: value for key, value in asdict(training).items() if key != "groups"},

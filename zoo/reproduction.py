@@ -402,7 +402,7 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     rows = {}
     for number, line in enumerate(csv.DictReader(text.splitlines()), start=2):
         try:
-            row = kind(**{key: types[key](value) for key, value in line.items()})
+            row = kind(**{key: types[key](value) for key, value in line.items() if value is not None})
             rows[row.cell, row.digest, row.seed, getattr(row, "measure", None)] = row  # a merge may double a line
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{path}, line {number} is not a run ({error}): mend or delete it") from error
@@ -458,6 +458,11 @@ def reproduce(
     Returns:
         A result per cell. A cell whose data is out of reach is "not run", with the reason; a run that fails is told in
         its cell's `failures`, and the others go on.
+
+    Raises:
+        RecipeNotFound: There is no such table or recipe, or no such cell in it.
+        RecipeError: The TOML file is no table or recipe, or `jobs` or `seeds` is not a whole number from 1.
+        ZooError: The results are broken or cannot be written, or a process has died.
     """
     jobs = check_count("jobs", jobs, RecipeError)
     seeds = None if seeds is None else check_count("seeds", seeds, RecipeError)
@@ -699,7 +704,7 @@ def judge(mean: float, std: float | None, n: int, published: Published | None, m
 
     Reproduced: the published value lies in the 95 % confidence interval of our mean, or Welch's test from the two
     summaries gives p ≥ 0.05, or they differ by at most 0.5 point. Close: by at most 2 points. A point is one per cent
-    of accuracy or of area under the curve, and for NMSE one per cent of the published value.
+    of accuracy or of area under the curve, and for NMSE and MSE one per cent of the published value.
     """
     if published is None:
         return "no published value"

@@ -32,7 +32,7 @@ from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import LinearConv, make_conv
-from zoo.nn.kmeans import DISTANCES, assign, kmeans
+from zoo.nn.kmeans import DISTANCES, all_finite, assign, kmeans
 from zoo.nn.norms import ClusterNorm, RowNorm
 from zoo.nn.rational import Rational
 from zoo.nn.sparse_linear import Features, Linear
@@ -120,7 +120,7 @@ class ClusterNormalizeActivate(nn.Module):
         if self.num_clusters == 1:
             return torch.zeros(len(x), dtype=torch.int64, device=x.device)
         if self.training:
-            if self._refit_due(x) and torch.isfinite(x.sum()):  # else training diverges, as the loss will tell
+            if self._refit_due(x) and all_finite(x):  # else training diverges, as the loss will tell
                 self.centroids.copy_(kmeans(x, self.num_clusters, distance=self.distance))
                 if self.refit_threshold is not None:
                     self.spread.copy_(self._spread(x))

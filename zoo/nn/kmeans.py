@@ -3,22 +3,27 @@
 import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError, GraphError
+from zoo._checks import check_choice
+from zoo.errors import GraphError
 
-__all__ = ["DISTANCES", "assign", "kmeans"]
+__all__ = ["DISTANCES", "all_finite", "assign", "kmeans"]
 
 DISTANCES = ("euclidean", "cosine")
 
 
 def _scores(points: Tensor, centroids: Tensor, distance: str) -> Tensor:
     """(num_clusters, num_points), larger is nearer; the point's own norm, equal for all clusters, is left out."""
+    check_choice("distance", distance, DISTANCES)
     if distance == "cosine":
         return torch.nn.functional.normalize(centroids, dim=1) @ points.t()
-    if distance == "euclidean":
-        origin = points.mean(0)  # far from the points, the squares below would cancel in float32
-        points, centroids = points - origin, centroids - origin
-        return torch.addmm(_squares(centroids).unsqueeze(1), centroids, points.t(), alpha=2, beta=-1)
-    raise ConfigError(f"unknown distance {distance!r}: choose from {', '.join(DISTANCES)}")
+    origin = points.mean(0)  # far from the points, the squares below would cancel in float32
+    points, centroids = points - origin, centroids - origin
+    return torch.addmm(_squares(centroids).unsqueeze(1), centroids, points.t(), alpha=2, beta=-1)
+
+
+def all_finite(points: Tensor) -> bool:
+    """Whether all features are finite, and so is their sum in float32, which half floats would overflow."""
+    return bool(torch.isfinite(points.sum(dtype=torch.promote_types(points.dtype, torch.float32))))
 
 
 def _squares(points: Tensor) -> Tensor:
@@ -70,7 +75,7 @@ def kmeans(
     Raises:
         GraphError: A point is not finite.
     """
-    if not torch.isfinite(points.sum()):
+    if not all_finite(points):
         raise GraphError("k-means met features that are NaN or infinite: if this is a hidden layer, use a lower lr")
     if distance == "cosine":
         points = torch.nn.functional.normalize(points, dim=1)

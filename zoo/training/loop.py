@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class _State:
     stalled: int = 0
     best_val: float | None = None
     best_val_loss: float | None = None
-    selected: _Selected | None = field(default=None)
+    selected: _Selected | None = None
 
 
 def train(
@@ -100,10 +100,13 @@ def train(
         save_every: Seconds between states.
 
     Raises:
+        RecipeNotFound: There is no recipe of this name.
+        DatasetNotFound: The data is neither at hand nor to be fetched.
         RecipeError: The recipe does not fit the data, or the checkpoint that it starts from, or the folder holds a run
             of another recipe or seed.
-        ZooError: The loss is not finite from the first epoch on; or the folder holds a model that no run has written,
-            or a result of other weights than those beside it.
+        ZooError: The data's files are broken; a checkpoint to start from cannot be loaded, see `zoo.load`; the loss is
+            not finite from the first epoch on; or the folder holds a model that no run has written, or a result of
+            other weights than those beside it.
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
     folder = user_path(folder) if folder is not None else None
@@ -189,6 +192,10 @@ def fit(
         identity: What the run is: a folder with another one's state or result is refused.
         progress: Title of a progress bar. Default: none is shown.
         save_every: Seconds between states.
+
+    Raises:
+        RecipeError: The metric is not for the task, or the folder holds another run.
+        ZooError: As of `train`.
     """
     if protocol.metric not in task.metrics:
         raise RecipeError(f"metric {protocol.metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
@@ -396,7 +403,7 @@ def _write_state(
 ) -> None:
     content = {
         "identity": identity,
-        "state": asdict(state),
+        "state": {**vars(state), "selected": state.selected and vars(state.selected)},
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "generator": torch.get_rng_state(),
