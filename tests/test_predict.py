@@ -398,7 +398,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(edges=np.array([[0, 1], [1, 2], [2, 3]])), "an edge names node 3, but the nodes are 0 to 2"),
         (broken(edges=np.array([[0, 1], [1, 2], [2, -1]])), "an edge names node -1"),
         (broken(feat=np.ones((3, 5), np.float32)), "feat has shape (3, 5), but this model and graph need (3, 8)"),
-        (broken(feat=np.full((3, 8), np.nan)), "feat has NaN or infinite values in 3 rows"),
+        (broken(feat=np.full((3, 8), np.nan)), "feat has 24 values that are NaN or infinite, the first at node 0, "),
         (broken(feat=np.ones((0, 8))), "the graph has no nodes"),
         (broken(feat=np.array([["a"] * 8] * 3)), "expected numbers"),
         ({"x": np.ones(3)}, "it holds x; expected edges and feat"),

@@ -1,16 +1,19 @@
-"""Checks of arguments that several parts of the zoo take."""
+"""Checks of arguments that several parts of the zoo take. Importing this imports no torch."""
 
 import numbers
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
-from zoo.errors import ConfigError, RecipeError, ZooError
+from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
 
-__all__ = ["check_choice", "check_count", "check_seed", "plain_number"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["check_choice", "check_count", "check_features", "check_mask", "check_seed", "plain_number"]
 
 
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raises ConfigError unless a model's argument is one of the words that it can be."""
     if value not in choices:
         raise ConfigError(f"unknown {name} {value!r}: choose from {', '.join(choices)}")
@@ -25,6 +28,36 @@ def check_count(name: str, value: Any, error: type[ZooError] = ConfigError) -> i
     if plain < 1:
         raise error(f"{name} is a whole number from 1, got {value!r}")
     return plain
+
+
+def check_features(feat: "Tensor") -> None:
+    """Raises GraphError unless node features are a dense floating-point matrix of finite values."""
+    import torch
+
+    if feat.dim() != 2:
+        raise GraphError(f"feat has shape {tuple(feat.shape)}: expected (num_nodes, in_feats)")
+    if not feat.is_floating_point():
+        raise GraphError(f"feat is {feat.dtype}; convert it with feat.float()")
+    if feat.layout is not torch.strided:
+        raise GraphError("feat is a sparse tensor; convert it with feat.to_dense()")
+    if torch.isfinite(feat.sum()):  # then all are; a sum too large for its type is looked at below
+        return
+    broken = (~torch.isfinite(feat)).nonzero()
+    if len(broken):
+        row, column = broken[0].tolist()
+        raise GraphError(
+            f"feat has {len(broken)} values that are NaN or infinite, the first at node {row}, feature {column}"
+        )
+
+
+def check_mask(name: str, mask: "Tensor", size: int) -> None:
+    """Raises GraphError unless a mask, such as `train_mask`, is bool, (size,), and chooses something."""
+    import torch
+
+    if mask.dtype != torch.bool or mask.shape != (size,):
+        raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
+    if not mask.any():
+        raise GraphError(f"the {name.replace('_', ' ')} is empty")
 
 
 def plain_number(value: Any) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo import datasets, ops, registry
-from zoo._checks import check_count
+from zoo._checks import check_count, check_mask
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
 from zoo.errors import ConfigError, GraphError, RecipeError
@@ -17,7 +17,7 @@ from zoo.hub import SCHEME
 from zoo.inference import forward, predict_logits
 from zoo.model import ZooModel
 from zoo.predictions import Prediction
-from zoo.training.loaders import check_binary, check_shape, plain
+from zoo.training.loaders import check_binary, check_level, check_shape, plain
 from zoo.training.loop import seeded
 from zoo.training.tasks import TASKS, measure
 from zoo.weights import is_path, load
@@ -128,8 +128,7 @@ def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float
 
 def _test_nodes(model: ZooModel, graph: "dgl.DGLGraph") -> tuple[Tensor, Tensor]:
     """Logits and labels of a graph's test nodes."""
-    if model.readout is not None:
-        raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
+    check_level(model, one_graph=True)
     prepared = model.prepare(graph)
     rows, labels = _test_items(prepared.ndata, "label", prepared.num_nodes())
     _check_labels(model, labels)
@@ -140,8 +139,7 @@ def _test_graphs(model: ZooModel, dataset: Any) -> tuple[Tensor, Tensor]:
     """Logits and labels of a set's test graphs."""
     if not isinstance(dataset, GraphDataset):
         raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(dataset).__name__}")
-    if model.readout is None:
-        raise ConfigError("this model has no readout, so it classifies nodes, but the data is a set of graphs")
+    check_level(model, one_graph=False)
     rows, labels = _test_items(vars(dataset), "labels", len(dataset))
     _check_labels(model, labels)
     return predict_logits(model, [dataset.graphs[row] for row in rows.tolist()]), labels
@@ -153,10 +151,7 @@ def _test_items(holder: Mapping[str, Any], label: str, size: int) -> tuple[Tenso
         raise GraphError(f"the graph lacks ndata {' and '.join(missing)}: a score needs labels and a test mask")
     labels, mask = holder[label], holder["test_mask"]
     check_shape(labels, label, size)
-    if mask.dtype != torch.bool or mask.shape != (size,):
-        raise GraphError(f"test_mask is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
-    if not mask.any():
-        raise GraphError("the test mask is empty")
+    check_mask("test_mask", mask, size)
     return mask.nonzero().squeeze(1), plain(labels[mask])
 
 

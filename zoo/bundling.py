@@ -30,8 +30,9 @@ def bundle(
         runs: Folder of the runs.
 
     Raises:
-        CheckpointError: The table has no cell of these settings and this published number, there are no runs, the
-            features are aligned, or the file does not score what its run recorded; nothing is changed then.
+        CheckpointError: The recipe selects on test scores, tests on training graphs or aligns its features; the table
+            has no cell of these settings and this published number; there are no runs; or the file does not score what
+            its run recorded. Nothing is changed then.
         RegistryError: The registry cannot be read; likewise.
     """
     recipe = find(name)

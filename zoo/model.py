@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 
 from zoo import ops
 from zoo._cache import latest, per_graph, per_tensor
-from zoo._checks import check_count
+from zoo._checks import check_choice, check_count, check_features
 from zoo._dgl import dgl
 from zoo._files import user_path
 from zoo.datasets import transforms as graph_transforms
@@ -110,8 +109,8 @@ class ZooModel(nn.Module, ABC):
         super().__init__()
         if in_feats < 1 or num_classes < 1:
             raise ConfigError(f"in_feats and num_classes must be positive, got {in_feats} and {num_classes}")
-        if readout is not None and readout not in READOUTS:
-            raise ConfigError(f"unknown readout {readout!r}: choose from {', '.join(READOUTS)}")
+        if readout is not None:
+            check_choice("readout", readout, READOUTS)
         graph_transforms.check(transforms)
         if len(set(transforms)) < len(transforms):
             raise ConfigError(f"transforms names one twice: {', '.join(transforms)}")
@@ -179,7 +178,7 @@ class ZooModel(nn.Module, ABC):
         format.
 
         Raises:
-            GraphError: The graph is empty, or has several node or edge types.
+            GraphError: The graph is empty, has several node or edge types, or lacks what a transform needs.
         """
         per_graph(graph, "checked", lambda: _check_graph(graph))
         return graph_transforms.apply(graph, self.transforms)
@@ -224,16 +223,12 @@ class ZooModel(nn.Module, ABC):
         if feat is None and "feat" not in graph.ndata:
             raise GraphError('the graph has no node features: set graph.ndata["feat"] or pass feat')
         given: Tensor = graph.ndata["feat"] if feat is None else feat
-        if given.dim() != 2 or given.shape[0] != graph.num_nodes() or given.shape[1] != self.in_feats:
+        if given.shape != (graph.num_nodes(), self.in_feats):
             raise GraphError(
                 f"feat has shape {tuple(given.shape)}, but this model and graph need "
                 f"({graph.num_nodes()}, {self.in_feats}). For other widths load the model with in_feats=…"
             )
-        if not given.is_floating_point():
-            raise GraphError(f"feat is {given.dtype}; convert it with feat.float()")
-        if given.layout is not torch.strided:
-            raise GraphError("feat is a sparse tensor; convert it with feat.to_dense()")
-        per_tensor(given, "checked", lambda: _check_finite(given))
+        per_tensor(given, "checked", lambda: check_features(given))
         dtype = next(self.parameters()).dtype
         if given.dtype == dtype:
             return compress(given)
@@ -300,15 +295,3 @@ def _check_graph(graph: "dgl.DGLGraph") -> None:
     if (ops.batch_sizes(graph, graph.device) == 0).any():
         where = "the graph has no nodes" if graph.batch_size == 1 else "a graph of the batch has no nodes"
         raise GraphError(f"{where}: leave empty graphs out")
-
-
-def _check_finite(feat: Tensor) -> None:
-    if torch.isfinite(feat.sum()):  # then all are; a sum too large for its type is looked at below
-        return
-    finite = torch.isfinite(feat)
-    if not finite.all():
-        row, column = (int(i) for i in (~finite).nonzero()[0])
-        raise GraphError(
-            f"feat has {int((~finite).sum())} values that are NaN or infinite, the first at node {row}, "
-            f"feature {column}"
-        )

@@ -44,7 +44,7 @@ __all__ = [
 
 CONFIG, WEIGHTS = hub.FILES
 MAX_CONFIG = 100_000  # bytes; those of the zoo have some hundred
-DTYPES = (torch.float32, torch.float64)  # those that DGL computes in everywhere
+DTYPES = (torch.float32, torch.float64)  # a score in half floats would hold on one kind of machine only
 
 
 def sha256(content: bytes) -> str:
@@ -59,7 +59,8 @@ def serialize(model: ZooModel) -> bytes:
         ConfigError: The model is in another type than float32 or float64.
     """
     if others := {str(tensor.dtype) for tensor in model.parameters()} - {str(dtype) for dtype in DTYPES}:
-        raise ConfigError(f"a model in {', '.join(sorted(others))} is not saved, as DGL lacks that type: use .float()")
+        types = ", ".join(sorted(others))
+        raise ConfigError(f"a model in {types} is not saved, only float32 and float64 are: use .float()")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
     return safetensors.torch.save(tensors, metadata)
@@ -210,6 +211,9 @@ def verify(name: str, *, remote: bool = False) -> dict[str, str]:
 
     Returns:
         For `bundled`, `cached` and, if asked for, `remote`: `ok`, `-` where there is none, or what is wrong.
+
+    Raises:
+        CheckpointNotFound: The registry has no such name.
     """
     entry = registry.info(name)
     repo_id, revision = entry.hub.repo_id, entry.hub.revision

@@ -1,7 +1,8 @@
 """What data sets there are, and what each one holds. Imports neither torch nor DGL: listing names must be instant.
 
 To add one: an entry below and its files in `sources.json`. A format that is new is a module with `read(info)`, which
-returns the graph (or graphs and labels) without masks, and `split(info, name, seed, labels)` if it publishes splits.
+returns the graph (or graphs and labels) without masks, and `split(info, name, seed, labels)` if it publishes splits,
+whose names `splits.py` has in `_READERS`.
 """
 
 import difflib

@@ -1,14 +1,13 @@
 """Ten-fold splits of graph-level sets; `seed % 10` picks the fold that tests, of `tu-10fold-whole` that validates."""
 
-import io
 import json
-import zipfile
 
 import torch
 from torch import Tensor
 
 from zoo.datasets import sources, splits
 from zoo.datasets.catalog import DatasetInfo
+from zoo.datasets.tu_text import read_file
 
 _NUM_FOLDS = 10
 # The seed with which N²'s authors draw their folds.
@@ -50,19 +49,10 @@ def _stratified_folds(labels: Tensor) -> list[Tensor]:
 
 def _gin(info: DatasetInfo, labels: Tensor, fold: int, seed: int) -> splits.Masks:
     """A published test fold. GIN has no validation set; here a stratified tenth of the other graphs is one."""
-    test = torch.tensor([int(number) for number in _gin_file(info, fold + 1).split()])
+    test = torch.tensor([int(number) for number in read_file(info, f"10fold_idx/test_idx-{fold + 1}.txt").split()])
     rest = _others(len(labels), test)
     drawn = splits.draw("class-90-0-10", labels[rest], seed)
     return splits.from_indices(len(labels), rest[drawn.train], rest[drawn.test], test)
-
-
-def _gin_file(info: DatasetInfo, number: int) -> bytes:
-    if info.name == "collab":
-        (content,) = sources.read(info.name, ["tu_text/COLLAB.zip"])
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read(f"COLLAB/10fold_idx/test_idx-{number}.txt")
-    folder = info.raw.replace("-", "")
-    return sources.read(info.name, [f"tu_text/{folder}/10fold_idx/test_idx-{number}.txt"])[0]
 
 
 def _fair(info: DatasetInfo, num_graphs: int, fold: int) -> splits.Masks:

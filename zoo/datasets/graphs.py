@@ -13,7 +13,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from zoo._checks import check_count
+from zoo._checks import check_count, check_features
 from zoo._dgl import dgl
 from zoo.errors import GraphError
 
@@ -153,7 +153,7 @@ def check_graph(graph: dgl.DGLGraph) -> None:
         raise GraphError("the graph has no nodes")
     if "feat" not in graph.ndata:
         raise GraphError(f'the graph has no ndata["feat"]; its ndata holds {sorted(graph.ndata) or "nothing"}')
-    _check_features(graph.ndata["feat"])
+    check_features(graph.ndata["feat"])
     present = {name: graph.ndata[name] for name in MASKS if name in graph.ndata}
     for name, mask in present.items():
         if mask.dtype != torch.bool or mask.dim() != 1:
@@ -180,22 +180,8 @@ def _features(values: Any) -> Array:
     if feat.dtype.kind not in "biuf":
         raise GraphError(f"feat has dtype {feat.dtype}: expected numbers")
     feat = np.array(feat, dtype=np.float32, order="C")
-    _check_features(torch.from_numpy(feat))
+    check_features(torch.from_numpy(feat))
     return feat
-
-
-def _check_features(feat: Tensor) -> None:
-    if feat.dim() != 2:
-        raise GraphError(f"feat has shape {tuple(feat.shape)}: expected (num_nodes, in_feats)")
-    if not torch.is_floating_point(feat):
-        raise GraphError(f"feat has dtype {feat.dtype}: expected float32")
-    if feat.layout is not torch.strided:
-        raise GraphError("feat is a sparse tensor: use feat.to_dense()")
-    if torch.isfinite(feat.sum()):  # then all are; a sum too large for its type is looked at below
-        return
-    broken = (~torch.isfinite(feat)).any(dim=1).nonzero().flatten()
-    if len(broken):
-        raise GraphError(f"feat has NaN or infinite values in {len(broken)} rows, the first is row {int(broken[0])}")
 
 
 def _edges(edges: Any, num_nodes: int) -> tuple[Array, Array]:

@@ -2,7 +2,8 @@
 
 `sources.json` maps an origin to its files: path below `$ZOO_DATA`, path in the origin, sha256. Digests of files that
 are too large to be kept here (`roman_empire`, `amazon_ratings`, `questions`) are those that a public audit of the
-pinned commit recorded; `cora_full` has none, so its bytes are taken on trust and only ever read as plain arrays.
+pinned commit recorded; `cora_full` and `genius` have none, so their bytes are taken on trust and only ever read as
+plain arrays.
 """
 
 import functools

@@ -19,7 +19,7 @@ from zoo.datasets.tu import classes, one_hot, one_hot_degree
 
 def read(info: DatasetInfo) -> tuple[list[dgl.DGLGraph], Tensor]:
     """MUTAG, whose features are its tags one-hot, or COLLAB, which has none and gets `one_hot_degree`."""
-    labels, sizes, tags, src, dst = parse(_text(info))
+    labels, sizes, tags, src, dst = parse(read_file(info, f"{info.raw}.txt"))
     num_nodes = int(sizes.sum())
     src, dst = canonical_edges(src, dst, num_nodes)
     feat = one_hot(tags) if len(np.unique(tags)) > 1 else one_hot_degree(src, num_nodes)
@@ -61,9 +61,11 @@ def _line_starts(text: bytes) -> Array:
     return np.searchsorted(number_starts, line_starts)
 
 
-def _text(info: DatasetInfo) -> bytes:
-    if info.name == "collab":
-        (content,) = sources.read(info.name, ["tu_text/COLLAB.zip"])
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return archive.read("COLLAB/COLLAB.txt")
-    return sources.read(info.name, [f"tu_text/{info.raw}/{info.raw}.txt"])[0]
+def read_file(info: DatasetInfo, path: str) -> bytes:
+    """A file of this form, by its path in the set's folder; COLLAB's lie in a zip."""
+    folder = info.raw.replace("-", "")
+    if info.name != "collab":
+        return sources.read(info.name, [f"tu_text/{folder}/{path}"])[0]
+    (content,) = sources.read(info.name, ["tu_text/COLLAB.zip"])
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(f"{folder}/{path}")

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import ops
+from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
@@ -138,8 +139,7 @@ class PropagatedLinear(nn.Module):
 def _check_gamma(num_steps: int, init: str, alpha: float) -> None:
     if not 1 <= num_steps <= MAX_STEPS:
         raise ConfigError(f"num_steps must be from 1 to {MAX_STEPS}, got {num_steps}")
-    if init not in INITS:
-        raise ConfigError(f"unknown init {init!r}: choose from {', '.join(INITS)}")
+    check_choice("init", init, INITS)
     lowest = 0 if init == "ppr" else -1
     if not lowest <= alpha <= 1:
         raise ConfigError(f"alpha must be from {lowest} to 1 for init={init!r}, got {alpha}")

@@ -26,8 +26,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from zoo._checks import check_choice
 from zoo._dgl import dgl
-from zoo.errors import ConfigError
 from zoo.model import ZooModel
 from zoo.models import register
 from zoo.nn.convs import GCNConv, LinearConv
@@ -73,8 +73,7 @@ class JKNet(ZooModel):
         transforms: Sequence[str] = (),
     ) -> None:
         super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        if jump not in JUMPS:
-            raise ConfigError(f"unknown jump {jump!r}: choose from {', '.join(JUMPS)}")
+        check_choice("jump", jump, JUMPS)
         widths = [in_feats] + [hidden] * self.num_hidden(num_layers)
         self.convs = nn.ModuleList(GCNConv(before, after) for before, after in pairwise(widths))
         self.jump = jump

@@ -98,7 +98,7 @@ class Design:
 
     def __post_init__(self) -> None:
         check_choice("form", self.form, FORMS)
-        check_choice("pathways", self.pathways, tuple(PATHWAYS))
+        check_choice("pathways", self.pathways, PATHWAYS)
         for name in ("hidden", "state_width", "num_pseudo_nodes", "num_pieces"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo import ops
-from zoo.errors import ConfigError
+from zoo._checks import check_choice
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = [
@@ -43,8 +43,7 @@ def propagation(adjacency: str) -> Callable[[Graph, Tensor], Tensor]:
     Raises:
         ConfigError: It is neither.
     """
-    if adjacency not in ("row", "symmetric"):
-        raise ConfigError(f"unknown adjacency {adjacency!r}: choose from row, symmetric")
+    check_choice("adjacency", adjacency, ("row", "symmetric"))
     return ops.propagate_mean if adjacency == "row" else ops.propagate_gcn
 
 
@@ -121,8 +120,7 @@ class GATConv(nn.Module):
         value_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if merge not in ("concat", "mean"):
-            raise ConfigError(f"unknown merge {merge!r}: choose from concat, mean")
+        check_choice("merge", merge, ("concat", "mean"))
         self.heads, self.out_feats, self.merge, self.negative_slope = heads, out_feats, merge, negative_slope
         self.linear = Linear(in_feats, heads * out_feats, bias=False, init="glorot")
         self.attention_src = nn.Parameter(torch.empty(heads, out_feats))
@@ -305,6 +303,5 @@ CONVS: dict[str, Callable[[int, int], nn.Module]] = {
 
 def make_conv(name: str, in_feats: int, out_feats: int) -> nn.Module:
     """The convolution of that name, with its default options."""
-    if name not in CONVS:
-        raise ConfigError(f"unknown convolution {name!r}: choose from {', '.join(CONVS)}")
+    check_choice("convolution", name, CONVS)
     return CONVS[name](in_feats, out_feats)

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from zoo import ops
 from zoo._cache import per_graph
+from zoo._checks import check_choice
 from zoo.errors import ConfigError
 
 __all__ = ["NORMS", "BatchNorm", "ClusterNorm", "ContraNorm", "LayerNorm", "Norms", "PairNorm", "RowNorm"]
@@ -161,8 +162,7 @@ class PairNorm(nn.Module):
 
     def __init__(self, scale: float = 1.0, *, mode: str = "PN") -> None:
         super().__init__()
-        if mode not in PAIRNORM_MODES:
-            raise ConfigError(f"unknown mode {mode!r}: choose from {', '.join(PAIRNORM_MODES)}")
+        check_choice("mode", mode, PAIRNORM_MODES)
         if not 0 < scale < math.inf:
             raise ConfigError(f"PairNorm's scale must be above 0 and finite, got {scale}")
         self.scale, self.mode = scale, mode
@@ -350,8 +350,7 @@ class Norms(nn.ModuleList):
     def __init__(self, names: Iterable[str], width: int, *, scale: float = 1.0) -> None:
         super().__init__()
         for name in names:
-            if name not in NORMS:
-                raise ConfigError(f"unknown normalisation {name!r}: choose from {', '.join(NORMS)}")
+            check_choice("normalisation", name, NORMS)
             self.append(NORMS[name](width, scale))
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from zoo._checks import check_choice
 from zoo.errors import ConfigError
 
 __all__ = ["VERSIONS", "Rational", "relu_coefficients"]
@@ -67,8 +68,7 @@ def relu_coefficients(degrees: Sequence[int] = (5, 4), version: str = "A") -> tu
     Returns:
         numerator (m + 1,) and denominator (n,), in version C (n + 1,), both float64.
     """
-    if version not in VERSIONS:
-        raise ConfigError(f"unknown rational version {version!r}: choose from {', '.join(VERSIONS)}")
+    check_choice("rational version", version, VERSIONS)
     if len(degrees) != 2 or not all(1 <= degree <= MAX_DEGREE for degree in degrees):
         raise ConfigError(
             f"rational degrees are two positive numbers up to {MAX_DEGREE}, numerator and denominator; got {degrees!r}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zoo._cache import per_tensor
+from zoo._checks import check_choice
 from zoo.errors import ConfigError
 
 __all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress", "constant", "dense"]
@@ -151,8 +152,7 @@ class Linear(nn.Module):
         super().__init__()
         if in_feats < 1 or out_feats < 1:
             raise ConfigError(f"a layer's widths must be positive, got {in_feats} and {out_feats}")
-        if init not in INITS:
-            raise ConfigError(f"unknown init {init!r}: choose from {', '.join(INITS)}")
+        check_choice("init", init, INITS)
         self.in_feats, self.out_feats, self.init = in_feats, out_feats, init
         self.weight = nn.Parameter(torch.empty(out_feats, in_feats))
         self.bias = nn.Parameter(torch.empty(out_feats)) if bias else None

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo._checks import check_mask
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
 from zoo.datasets.graphs import check_graph
@@ -14,7 +15,17 @@ from zoo.inference import check_alike, without_others
 from zoo.model import ZooModel
 from zoo.training.tasks import TASKS, Task
 
-__all__ = ["FullGraph", "GraphBatches", "Loader", "check_binary", "check_shape", "describe", "make_loader", "plain"]
+__all__ = [
+    "FullGraph",
+    "GraphBatches",
+    "Loader",
+    "check_binary",
+    "check_level",
+    "check_shape",
+    "describe",
+    "make_loader",
+    "plain",
+]
 
 PARTS = ("train", "val", "test")
 MOST_CLASSES = 1000  # that a set with fewer items may have
@@ -134,6 +145,14 @@ def check_binary(labels: Tensor) -> None:
         raise GraphError("each of several labels is 0 or 1, but one in the masks is neither: leave its node out")
 
 
+def check_level(model: ZooModel, *, one_graph: bool) -> None:
+    """Raises ConfigError where a model of whole graphs gets one graph, or one of nodes a set of graphs."""
+    if one_graph and model.readout is not None:
+        raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
+    if not one_graph and model.readout is None:
+        raise ConfigError("this model has no readout, so it classifies nodes, but the data is a set of graphs")
+
+
 def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
     """The loader that fits the data: a DGLGraph or a `GraphDataset`.
 
@@ -142,16 +161,14 @@ def make_loader(data: Any, model: ZooModel, batch_size: int | None) -> Loader:
             each node has labels.
     """
     if isinstance(data, dgl.DGLGraph):
-        if model.readout is not None:
-            raise ConfigError("this model has a readout, so it classifies whole graphs, but the data is one graph")
+        check_level(model, one_graph=True)
         if batch_size is not None:
             raise ConfigError(f"batch_size={batch_size} is for sets of graphs; one graph is trained on whole")
         labels = data.ndata["label"]
         if labels.dim() == 2 and labels.shape[1] != model.num_classes:
             raise ConfigError(f"num_classes={model.num_classes}, but each node has {labels.shape[1]} labels")
         return FullGraph(data, model)
-    if model.readout is None:
-        raise ConfigError('this model has no readout, so it classifies nodes, but the data is a set of graphs')
+    check_level(model, one_graph=False)
     return GraphBatches(data, model, batch_size or len(data))
 
 
@@ -216,10 +233,7 @@ def _used(holder: Any, size: int, tests_on_all: bool) -> Tensor:
     """Items in one of the three masks, which are checked: bool, of the right length, not empty, disjoint."""
     masks = {f"{part}_mask": holder[f"{part}_mask"] for part in PARTS}
     for name, mask in masks.items():
-        if mask.dtype != torch.bool or mask.shape != (size,):
-            raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
-        if not mask.any():
-            raise GraphError(f"the {name.replace('_', ' ')} is empty")
+        check_mask(name, mask, size)
     apart = [name for name in masks if not (tests_on_all and name == "test_mask")]
     twice = torch.stack([masks[name] for name in apart]).sum(0) > 1
     if twice.any():
