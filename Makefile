@@ -1,4 +1,4 @@
-# make demo     a tour of the zoo on this machine, without downloads of data or weights
+# make demo     a tour of the zoo on this machine; weights are in the package, and no data need be at hand
 # make test     lint, types and tests
 # make clean    removes .venv and everything else that was made
 #

@@ -205,8 +205,10 @@ def test_numbers_in_columns_give_grids_and_a_plot(tables: Path) -> None:
     table = deep(tables, layers='"dirichlet-energy"', not_run='"too deep"', baseline='"A old gcn"')
     cells = {cell.name: cell for cell in table.cells}
     published = Published(value=90.0, source="a paper")
+    recipe = cells["A new gcn/2"].recipe
+    protocol = dataclasses.replace(recipe.protocol, seeds=2)
     cell = dataclasses.replace(
-        cells["A new gcn/2"], recipe=dataclasses.replace(cells["A new gcn/2"].recipe, published=published)
+        cells["A new gcn/2"], recipe=dataclasses.replace(recipe, published=published, protocol=protocol)
     )
     table = dataclasses.replace(table, cells=(cell, *table.cells[1:]))
     rows = [row(cell, 0, 85.0), row(cell, 1, 87.0)]
@@ -214,6 +216,8 @@ def test_numbers_in_columns_give_grids_and_a_plot(tables: Path) -> None:
     page = table_page(table, summaries(table, rows), [layers(cell, 0, "7 1"), layers(cell, 1, "8 3")])
     assert "![Depth](deep.svg)" in page
     assert "| A new gcn | 86.00 ± 1.41 r | – | – |" in page
+    (alone,) = (result for result in summaries(table, rows[1:]) if result.cell is cell)
+    assert alone.verdict == "lower", "of two seeds one is missing: the distance alone counts"
     assert "| A new gcn | 85.00 | – | – |" in page, "validation"
     assert "| A new gcn | 90.00 | – | – |" in page, "published"
     assert "| A new gcn | +5.50 ± 6.35 (2) | – | – |" in page

@@ -112,30 +112,20 @@ def test_two_processes_on_one_table_keep_each_others_runs(tmp_path: Path) -> Non
     assert [row.seed for row in result.rows] == [0, 1, 7]
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (ZooError("it diverged"), "it diverged"),
-        (RuntimeError("can't allocate memory"), "out of memory: can't allocate memory"),
-        (MemoryError("none left"), "out of memory: none left"),
-    ],
-)
-def test_a_run_that_fails_is_told_and_the_others_go_on(
-    error: Exception, told: str, tables: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_fails_is_told_and_the_others_go_on(tables: Path, tmp_path: Path) -> None:
     (tables / "depth.toml").write_text(TABLE.replace("training.epochs = 7", "training.lr = 1e6"))
     train = loop.train
 
     def failing(recipe: Recipe, *arguments: Any) -> loop.Run:
         if recipe.training.lr == 1e6:
-            raise error
+            raise ZooError("it diverged")
         return train(recipe, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "train", failing)
         shallow, deep = reproduce("depth", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
     assert (len(shallow.rows), shallow.failures) == (1, ())
-    assert (deep.verdict, deep.failures) == ("not run", (f"gcn-csbm, seed 0: {told}",))
+    assert (deep.verdict, deep.failures) == ("not run", ("gcn-csbm, seed 0: it diverged",))
 
 
 def test_a_mistake_in_the_code_is_no_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A tour that needs no download of data or weights: `zoo demo`."""
+"""A tour: `zoo demo`. It needs no network; data that is neither at hand nor to be fetched is passed over."""
 
 import tempfile
 from dataclasses import dataclass

@@ -40,9 +40,10 @@ BEGIN, END = "<!-- checkpoints: made by `zoo report` -->", "<!-- end of checkpoi
 HOW_TO_READ = """\
 Mean ± unbiased standard deviation over n seeds, beside the published number, and a verdict: **reproduced** (the
 published value lies in our 95 % confidence interval, or Welch's test from the summaries gives p ≥ 0.05, or they differ
-by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. Where a paper does not say
-over how many runs its deviation is, ten are assumed. *Validation* is the mean score by which epochs are selected.
-Nothing was tuned on test scores, unless a remark says so; only what is called *best test* selects an epoch by them."""
+by at most 0.5 point), **close** (at most 2 points), **higher**, **lower**, or **not run**. While runs are missing, only
+the distance counts. Where a paper does not say over how many runs its deviation is, ten are assumed. *Validation* is
+the mean score by which epochs are selected. Nothing was tuned on test scores, unless a remark says so; only what is
+called *best test* selects an epoch by them."""
 
 VERDICTS_IN_GRIDS = "Behind a score: r reproduced, c close, h higher, l lower; nothing where nothing was published."
 

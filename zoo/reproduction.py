@@ -601,10 +601,6 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
         run = train(training.recipe, training.seed, folder)
     except ZooError as error:
         return [_Outcome(cell, error=error) for cell in training.cells]
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # PyTorch's word where memory runs out
-            raise
-        return [_Outcome(cell, error=ZooError(f"out of memory: {error}")) for cell in training.cells]
     return [_outcome(cell, training, run, folder) for cell in training.cells]
 
 
@@ -669,14 +665,18 @@ def _row(cell: Cell, seed: int, run: "Run", folder: Path) -> Row:
 def summarise(
     cell: Cell, rows: Sequence[Row], reason: str | None = None, baseline: Cell | None = None
 ) -> CellResult:
-    """Mean, deviation, verdict and difference from the baseline of a cell's runs among all of a table's."""
+    """Mean, deviation, verdict and difference from the baseline of a cell's runs among all of a table's.
+
+    While runs are missing, only the distance counts for the verdict.
+    """
     own = _runs_of(cell, rows)
     if not own:
         return CellResult(cell, own, None, None, "not run", reason or cell.not_run)
     scores = [row.test for row in own]
     mean = statistics.fmean(scores)
     std = statistics.stdev(scores) if len(scores) > 1 else None
-    verdict = judge(mean, std, len(scores), cell.recipe.published, own[0].metric)
+    complete = len(scores) >= cell.recipe.protocol.seeds  # the fewer runs, the more would be compatible with them
+    verdict = judge(mean, std if complete else None, len(scores), cell.recipe.published, own[0].metric)
     difference = _difference(own, _runs_of(baseline, rows)) if baseline is not None else None
     return CellResult(cell, own, mean, std, verdict, cell.recipe.diagnosis, difference=difference)
 
