@@ -53,6 +53,7 @@ def test_list_has_a_line_per_checkpoint() -> None:
 def test_show_prints_the_entry_as_json() -> None:
     shown = json.loads(run("show", "gcn-csbm").output)
     assert shown["weights"]["sha256"] == registry.info("gcn-csbm").weights.sha256
+    assert shown["settings"]["training"]["lr"] == 0.01
 
 
 def test_eval_measures_the_recorded_score() -> None:

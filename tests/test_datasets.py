@@ -682,7 +682,7 @@ def test_arxiv_year_is_ogbn_arxiv_with_the_year_as_class(ogb_folder: Path, monke
     assert graph.ndata["label"].tolist() == [3, 0, 1, 4]
     assert graph.ndata["train_mask"].sum() == 2
     (ogb_folder / "raw/node_year.csv.gz").unlink()
-    monkeypatch.setattr("ogb.nodeproppred.dataset.decide_download", no_network)
+    monkeypatch.setattr("ogb.nodeproppred.dataset.download_url", no_network)
     with pytest.raises(DatasetNotFound, match=r"'arxiv-year'.*ogb/ogbn_arxiv has .*raw/node_year\.csv\.gz"):
         load_graph("arxiv-year")
     assert load_graph("ogbn-arxiv").num_nodes() == 4
@@ -759,7 +759,7 @@ def test_a_broken_table_of_ogb_is_named(name: str, content: bytes, ogb_folder: P
         load_graph("ogbn-arxiv")
 
 
-def no_network(url: str) -> None:
+def no_network(url: str, folder: str) -> None:
     raise urllib.error.URLError("no network")
 
 
@@ -774,7 +774,7 @@ def no_network(url: str) -> None:
 def test_ogb_absent_and_offline(
     name: str, folder: str, table: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ogb.nodeproppred.dataset.decide_download", no_network)
+    monkeypatch.setattr("ogb.nodeproppred.dataset.download_url", no_network)
     with pytest.raises(DatasetNotFound) as raised:
         load_graph(name)
     for part in (f"'{name}'", str(cache / "ogb"), "no network", "ZOO_DATA", f"ogb/{folder}", f"{table}.csv.gz"):

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import zoo
 from zoo import models, weights
 from zoo._dgl import dgl
+from zoo.datasets.transforms import add_self_loop
 from zoo.errors import ConfigError, GraphError
 from zoo.model import READOUTS, ZooModel
 from zoo.nn.convs import CONVS
@@ -323,7 +326,7 @@ def as_json(config: dict[str, Any]) -> Any:
 @every_method
 @pytest.mark.parametrize("options", ["defaults", "others"])
 def test_saved_and_loaded_it_is_the_same_model(method: str, options: str, tmp_path: Path) -> None:
-    arguments, graph = other_arguments(method) if options == "others" else {}, make_graph()
+    arguments, graph = other_arguments(method) if options == "others" else {}, add_self_loop(make_graph())
     model = make_trained(method, graph, **arguments)
     model.save_pretrained(tmp_path)
     for loaded in (models.get(method).from_pretrained(str(tmp_path)), weights.load_folder(tmp_path)):
@@ -331,7 +334,7 @@ def test_saved_and_loaded_it_is_the_same_model(method: str, options: str, tmp_pa
         assert not loaded.training
         assert as_json(loaded.config) == as_json(model.config)
         assert_same_state(loaded, snapshot(model))
-        for each in (graph, make_graph(11, seed=5)):
+        for each in (graph, add_self_loop(make_graph(11, seed=5))):
             assert torch.equal(loaded(each), model(each))
 
 
@@ -347,7 +350,7 @@ def test_the_config_has_the_method_and_every_argument(method: str) -> None:
 @every_method
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_a_copy_is_the_same_model_and_apart(method: str, copied: Callable[[ZooModel], ZooModel]) -> None:
-    graph = make_graph()
+    graph = add_self_loop(make_graph())
     model = make_trained(method, graph, **other_arguments(method))
     twin, expected = copied(model), model(graph)
     with torch.no_grad():
@@ -417,6 +420,24 @@ def test_a_model_in_float64_works(method: str) -> None:
     model = make_trained(method, as_double(graph))
     assert model(as_double(graph)).dtype == torch.float64
     assert torch.equal(model(graph), model(as_double(graph)))
+
+
+def test_a_graph_that_was_not_prepared_is_told() -> None:
+    model, graph = zoo.load("gcn-csbm"), zoo.datasets.load("csbm", seed=0)
+    with pytest.warns(UserWarning, match=r"a node has no self-loop, .* give it model\.prepare\(graph\)"):
+        model(graph)
+    model(model.prepare(graph))
+
+
+@pytest.mark.parametrize(("conv", "told"), [("gcn", True), ("dir-gcn", False), ("linear", False)])
+def test_edges_in_one_direction_are_told_where_both_are_expected(conv: str, told: bool) -> None:
+    model = make("cna", conv=conv)
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 3]])
+    graph = zoo.datasets.from_arrays(edges, torch.rand(4, IN_FEATS), undirected=False)
+    with pytest.warns(UserWarning, match="no edge of the graph has its reverse") if told else nullcontext():
+        zoo.predict(model, graph)
+    zoo.predict(model, zoo.datasets.from_arrays(edges, torch.rand(4, IN_FEATS)))
+    zoo.predict(model, zoo.datasets.from_arrays(edges[:, 3:], torch.rand(4, IN_FEATS), undirected=False))
 
 
 def spoilt(row: int, column: int, value: float) -> Tensor:

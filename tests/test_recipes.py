@@ -328,6 +328,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("protocol.seeds", 0, "protocol.seeds: must be at least 1"),
         ("data.transforms", "add_self_loop", "data.transforms: must be a list"),
         ("data.transforms", [1], r"data.transforms\[0\]: must be of type str"),
+        ("data.transforms", ["add_self_loop"] * 2, "data.transforms: transforms names one twice: add_self_loop"),
+        ("published", {"value": float("nan"), "source": "x"}, "published.value: must be finite"),
+        ("published", {"value": 1.0, "std": -1.0, "source": "x"}, "published.std: must be 0 or more"),
+        ("published", {"value": 1.0, "runs": 0, "source": "x"}, "published.runs: must be at least 1"),
+        ("protocol.metric", "roc-auc", "protocol.metric: roc-auc is of two classes, but digits has 10"),
         ("model.in_feats", 7, r"model.in_feats: comes from \[data\]"),
         ("method", "gcnn", "method: unknown method 'gcnn': did you mean gcn"),
         ("model.hiden", 8, "model: method 'gcn' has no argument 'hiden': did you mean 'hidden'"),
@@ -367,6 +372,26 @@ def test_a_recipe_of_ones_own_is_found_by_its_path(tmp_path: Path) -> None:
     text = recipes._path("gcn-csbm").read_text().replace('"gcn-csbm"', '"mine"')
     (tmp_path / "mine.toml").write_text(text)
     assert recipes.find(str(tmp_path / "mine.toml")).digest() == recipes.find("gcn-csbm").digest()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("hidden = 0", "a layer's widths must be positive"),
+        ("num_layers = 0", "num_layers=0 leaves no hidden layer"),
+        ('adjacency = "left"', "unknown adjacency 'left': choose from row, symmetric"),
+    ],
+)
+def test_a_file_with_an_impossible_model_is_told_before_anything_is_trained(
+    wrong: str, message: str, tmp_path: Path
+) -> None:
+    text = recipes._path("gcn-csbm").read_text().replace('"gcn-csbm"', '"mine"')
+    key = wrong.partition(" ")[0]
+    kept = [line for line in text.splitlines() if not line.startswith(f"{key} =")]
+    kept.insert(kept.index("[model]") + 1, wrong)
+    (tmp_path / "mine.toml").write_text("\n".join(kept))
+    with pytest.raises(RecipeError, match=f"mine.toml: model: .*{message}"):
+        recipes.find(str(tmp_path / "mine.toml"))
 
 
 def test_name_and_file_name_must_agree(tmp_path: Path) -> None:

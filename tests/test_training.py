@@ -123,6 +123,32 @@ def test_a_run_killed_between_its_last_two_writes_is_made_again(tmp_path: Path) 
     assert_same_bits(tensors(zoo.train(small(), 0, tmp_path)), tensors(zoo.train(small(), 0)))
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't allocate memory: 7 GB\nat …"), MemoryError("7 GB")])
+def test_where_memory_runs_out_there_is_one_clear_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(*arguments: object) -> None:
+        raise error
+
+    model, graph = zoo.load("gcn-csbm"), zoo.datasets.load("csbm", split="random-60-20-20", seed=0)
+    monkeypatch.setattr(type(model), "forward", forward)
+    calls = (
+        lambda: zoo.train(small()),
+        lambda: zoo.finetune(model, graph),
+        lambda: zoo.evaluate(model, graph),
+        lambda: zoo.predict(model, graph),
+    )
+    for call in calls:
+        with pytest.raises(ZooError, match=r"^out of memory: .*7 GB$"):
+            call()
+
+
+def test_a_folder_tells_how_its_model_was_trained(tmp_path: Path) -> None:
+    recipe = small()
+    zoo.train(recipe, 0, tmp_path)
+    settings = json.loads((tmp_path / loop.RESULT).read_text())["settings"]
+    again = parse({"name": "again", "method": recipe.method, "paper": recipe.paper, **settings}, "result.json")
+    assert again.digest() == recipe.digest()
+
+
 def test_a_home_of_nobody_is_one_clear_error() -> None:
     with pytest.raises(ZooError, match="~nobody-has-this-name/run: "):
         zoo.train(small(), 0, "~nobody-has-this-name/run")

@@ -12,7 +12,7 @@ from zoo import datasets, ops, registry
 from zoo._checks import check_count, check_mask
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
-from zoo.errors import ConfigError, GraphError, RecipeError
+from zoo.errors import ConfigError, GraphError, RecipeError, memory_as_zoo_error
 from zoo.hub import SCHEME
 from zoo.inference import forward, predict_logits
 from zoo.model import ZooModel
@@ -103,7 +103,8 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
         ZooError: See `load`.
     """
     model = _model(model)
-    logits = predict_logits(model, graph, check_count("block_size", block_size))
+    with memory_as_zoo_error():
+        logits = predict_logits(model, graph, check_count("block_size", block_size))
     if model.multilabel:
         return Prediction((logits > 0).long(), logits.sigmoid())
     if logits.shape[1] == 1:
@@ -117,7 +118,8 @@ def _model(source: str | Path | ZooModel) -> ZooModel:
 
 def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float]:
     """Name and value of a metric on the data's test set; by default the first metric of its task."""
-    logits, labels = _test_nodes(model, data) if isinstance(data, dgl.DGLGraph) else _test_graphs(model, data)
+    with memory_as_zoo_error():
+        logits, labels = _test_nodes(model, data) if isinstance(data, dgl.DGLGraph) else _test_graphs(model, data)
     single = "node-regression" if labels.is_floating_point() else "node-classification"
     task = TASKS["node-multilabel" if labels.dim() == 2 else single]
     metric = metric or task.metrics[0]

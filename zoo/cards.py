@@ -30,7 +30,7 @@ def card(
         model: The model.
         repo_id: `organisation/name`.
         entry: For a checkpoint of the registry: its score, verdict and published number are told.
-        result: For a model of one's own: what its run wrote to result.json.
+        result: For a model of one's own: `metric`, `val`, `test` and `settings` of its run's result.json.
         license: For a model of one's own: an identifier as the Hub has it.
     """
     from huggingface_hub import ModelCard, ModelCardData
@@ -50,7 +50,8 @@ def card(
         _summary(model),
         f"## Use\n\n{_usage(model, repo_id)}",
         f"## Score\n\n{_score(entry) if entry else _own_score(result)}",
-        f"## Model\n\n```json\n{json.dumps(model.config, indent=2)}\n```",
+        *([f"## Training\n\n{_json(settings)}"] if (settings := _settings(entry, result)) else []),
+        f"## Model\n\n{_json(model.config)}",
         f"## Method\n\n{_as_markdown(_docstring(model).partition(chr(10))[2].strip())}",
         f"## Citation\n\n```bibtex\n{model.citation}\n```",
         f"Licence of the weights: {license or 'none is named'}.",
@@ -122,6 +123,20 @@ def _remarks(entry: Checkpoint) -> str:
         return ""
     source = f"Data: {info(entry.dataset).source}."
     return " ".join(text for text in (source, recipe.note, recipe.diagnosis) if text)
+
+
+def _settings(entry: Checkpoint | None, result: Mapping[str, Any] | None) -> Any:
+    """How the model was trained: as its recipe says, where that is at hand, or as its run wrote down."""
+    if entry is None:
+        return result and result["settings"]
+    try:
+        return recipes.find(entry.recipe).settings()
+    except RecipeNotFound:
+        return None
+
+
+def _json(value: Any) -> str:
+    return f"```json\n{json.dumps(value, indent=2)}\n```"
 
 
 def _own_score(result: Mapping[str, Any] | None) -> str:

@@ -1,5 +1,6 @@
 """The command line: each command calls one function of the API."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from zoo import __version__, registry
-from zoo.errors import CheckpointNotFound, DGLImportError, ZooError
+from zoo.errors import CheckpointNotFound, DGLImportError, RecipeNotFound, ZooError
 from zoo.formats import CHECKPOINT_HEADER, checkpoint_rows, difference, number, published, spread
 
 __all__ = ["main"]
@@ -75,11 +76,16 @@ def list_(pattern: str, **filters: str | None) -> None:
 @main.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Shows all that is known of a checkpoint."""
+    """Shows what is known of a checkpoint, and as `settings` its recipe."""
     import dataclasses
     import json
 
-    click.echo(json.dumps(dataclasses.asdict(registry.info(name)), indent=2, ensure_ascii=False))
+    from zoo.training import recipe as recipes
+
+    entry = dataclasses.asdict(registry.info(name))
+    with contextlib.suppress(RecipeNotFound):  # then an installation of other recipes
+        entry["settings"] = recipes.find_settings(entry["recipe"])
+    click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
 
 
 @main.command("eval")
@@ -161,9 +167,12 @@ def predict(source: str, graph: Path, out: Path | None, block_size: int, directe
 @main.command()
 @click.argument("recipe")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for log, state, model and result.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the model, its result, log and state.")
 def train(recipe: str, seed: int, out: Path | None) -> None:
-    """Trains a RECIPE (a name, or a TOML file of your own) with one seed; goes on where it was interrupted."""
+    """Trains a RECIPE (a name, or a TOML file of your own) with one seed.
+
+    With --out the model is kept, and an interrupted run goes on; without, only the scores are printed.
+    """
     from zoo.training.loop import train
 
     run = train(recipe, seed, out, progress=True)

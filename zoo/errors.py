@@ -1,5 +1,8 @@
 """The errors that users meet. Each message says what was wrong, where, and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "CheckpointError",
     "CheckpointNotFound",
@@ -13,6 +16,7 @@ __all__ = [
     "RecipeNotFound",
     "RegistryError",
     "ZooError",
+    "memory_as_zoo_error",
 ]
 
 
@@ -62,3 +66,14 @@ class IntegrityError(ZooError):
 
 class DGLImportError(ZooError, ImportError):
     """DGL or PyTorch is missing, does not load, or is of a version or backend that the zoo cannot use."""
+
+
+@contextmanager
+def memory_as_zoo_error() -> Iterator[None]:
+    """Raises ZooError where memory runs out."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # PyTorch's word for it
+            raise
+        raise ZooError(f"out of memory: {str(error).partition(chr(10))[0]}") from error

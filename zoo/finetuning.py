@@ -11,7 +11,7 @@ import torch
 from zoo._checks import check_count, check_seed, plain_number
 from zoo._dgl import dgl
 from zoo._files import user_path
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, memory_as_zoo_error
 from zoo.model import ZooModel
 from zoo.training.loaders import describe, make_loader
 from zoo.training.loop import Run, fit, seeded
@@ -90,7 +90,7 @@ def finetune(
         raise ConfigError(f"num_classes={num_classes}, but the labels are targets of a regression")
     original = source if isinstance(source, ZooModel) else load(source)
     title = original.method if isinstance(source, ZooModel) else str(source)
-    with seeded(seed):
+    with memory_as_zoo_error(), seeded(seed):
         model, training = start(
             original,
             in_feats,

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from zoo import ops
@@ -112,8 +114,6 @@ class ZooModel(nn.Module, ABC):
         if readout is not None:
             check_choice("readout", readout, READOUTS)
         graph_transforms.check(transforms)
-        if len(set(transforms)) < len(transforms):
-            raise ConfigError(f"transforms names one twice: {', '.join(transforms)}")
         self.in_feats, self.num_classes, self.readout = in_feats, num_classes, readout
         self.transforms = tuple(transforms)
         self.multilabel = False
@@ -181,7 +181,19 @@ class ZooModel(nn.Module, ABC):
             GraphError: The graph is empty, has several node or edge types, or lacks what a transform needs.
         """
         per_graph(graph, "checked", lambda: _check_graph(graph))
-        return graph_transforms.apply(graph, self.transforms)
+        prepared = graph_transforms.apply(graph, self.transforms)
+        if self.wants_reverses and _one_way(prepared):
+            warnings.warn(
+                "no edge of the graph has its reverse: this model expects edges in both directions, as "
+                "zoo.datasets.from_arrays and zoo.datasets.transforms.to_undirected make them",
+                stacklevel=2,
+            )
+        return prepared
+
+    @property
+    def wants_reverses(self) -> bool:
+        """Whether it takes edges to stand in both directions."""
+        return True
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
         """Raw logits.
@@ -220,6 +232,8 @@ class ZooModel(nn.Module, ABC):
 
     def _input(self, graph: "dgl.DGLGraph", feat: Tensor | None) -> Features:
         per_graph(graph, "checked", lambda: _check_graph(graph))
+        if "add_self_loop" in self.transforms:
+            per_graph(graph, "loops", lambda: _warn_without_loops(graph))
         if feat is None and "feat" not in graph.ndata:
             raise GraphError('the graph has no node features: set graph.ndata["feat"] or pass feat')
         given: Tensor = graph.ndata["feat"] if feat is None else feat
@@ -235,18 +249,31 @@ class ZooModel(nn.Module, ABC):
         # A cast that takes part in a gradient refers to its origin, and so cannot be remembered.
         return compress(given.to(dtype) if given.requires_grad else per_tensor(given, dtype, lambda: given.to(dtype)))
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Writes config.json and model.safetensors into a folder, each whole or not at all."""
+    def save_pretrained(
+        self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None, **options: Any
+    ) -> str | None:
+        """Writes config.json and model.safetensors into a folder, each whole or not at all.
+
+        Args:
+            save_directory: The folder.
+            push_to_hub: Whether to push the model, too, see the method of that name.
+            repo_id: Where to, `organisation/name`. Default: the folder's path, as in huggingface_hub.
+            options: Those of `push_to_hub`.
+
+        Returns:
+            Where it was pushed to, if it was.
+        """
         from zoo import weights
 
         weights.write(self, user_path(save_directory))
+        return self.push_to_hub(repo_id or str(save_directory), **options) if push_to_hub else None
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
         """A model of this class, in eval mode, from a folder or from a repository on the Hub.
 
         Args:
-            source: A folder, or `organisation/name`.
+            pretrained_model_name_or_path: A folder, or `organisation/name`.
             options: Those of `zoo.load`: `num_classes`, `in_feats`, and for a repository `revision`, `token`,
                 `cache_dir`, `local_files_only`, `force_download`.
 
@@ -256,6 +283,7 @@ class ZooModel(nn.Module, ABC):
         """
         from zoo import hub, weights
 
+        source = pretrained_model_name_or_path
         named = Path(source)
         folder = named.is_dir() or str(source).startswith("~")
         model = weights.load(named if folder else hub.SCHEME + str(source).removeprefix(hub.SCHEME), **options)
@@ -263,19 +291,20 @@ class ZooModel(nn.Module, ABC):
             raise CheckpointError(f"{source} is a {type(model).__name__}, not a {cls.__name__}")
         return model
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+    def push_to_hub(self, repo_id: str, *, branch: str | None = None, **options: Any) -> str:
         """Creates or updates a repository with this model and its card, see `zoo.push`.
 
         Args:
             repo_id: `organisation/name`.
-            options: `license`, `private`, `token`, `revision` (a branch) and `commit_message`, see `zoo.push`.
+            branch: Default: the main one.
+            options: `license`, `private`, `token` and `commit_message`, see `zoo.push`.
 
         Returns:
             `hf://organisation/name@commit`, which `zoo.load` takes.
         """
         from zoo.publishing import push
 
-        return push(self, repo_id, **options)
+        return push(self, repo_id, revision=branch, **options)
 
 
 def _check_plain(arguments: dict[str, Any]) -> None:
@@ -287,6 +316,24 @@ def _check_plain(arguments: dict[str, Any]) -> None:
                 f"{name} is of type {type(value).__name__}, but config.json holds plain numbers, strings and "
                 "lists: convert it first, for example with int()"
             ) from None
+
+
+def _one_way(graph: "dgl.DGLGraph") -> bool:
+    """Whether of the edges, self-loops left out, none has its reverse; of many a thousand tell."""
+    src, dst = graph.edges()
+    between = (src != dst).nonzero().flatten()
+    if len(between) == 0:
+        return False
+    sample = between[:: max(1, len(between) // 1000)]
+    return not graph.has_edges_between(dst[sample], src[sample]).any()
+
+
+def _warn_without_loops(graph: "dgl.DGLGraph") -> None:
+    src, dst = graph.edges()
+    if len(torch.unique(src[src == dst])) < graph.num_nodes():
+        warnings.warn(
+            "a node has no self-loop, with which this model was trained: give it model.prepare(graph)", stacklevel=5
+        )
 
 
 def _check_graph(graph: "dgl.DGLGraph") -> None:

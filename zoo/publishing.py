@@ -122,9 +122,9 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         scores = {"metric": str(result["metric"]), "val": float(result["val"]), "test": float(result["test"])}
-        made = result.get("weights")
+        settings, made = result.get("settings", result.get("identity")), result.get("weights")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
     if made not in (None, weights.sha256((folder / weights.WEIGHTS).read_bytes())):  # None: of an earlier version
         raise CheckpointError(f"{path} is the result of other weights than those beside it: delete it to push without")
-    return scores
+    return {**scores, "settings": settings}

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from zoo import hub, models, registry
+from zoo._checks import check_count
 from zoo._files import resource, user_path, write_bytes
 from zoo.errors import CheckpointError, CheckpointNotFound, ConfigError, IntegrityError, ZooError
 from zoo.model import LoadReport, ZooModel
@@ -284,7 +285,7 @@ def load_folder(
     if own is not None and config != own:  # after all that can be said more exactly
         raise changed
     overrides = {"num_classes": num_classes, "in_feats": in_feats}
-    given = {key: value for key, value in overrides.items() if value is not None}
+    given = {key: check_count(key, value) for key, value in overrides.items() if value is not None}
     if given:
         dtype = next(model.parameters()).dtype
         model = adapt(model, models.create(config["method"], {**_arguments(config), **given}).to(dtype))

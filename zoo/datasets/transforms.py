@@ -111,9 +111,12 @@ def _with_all_formats(graph: dgl.DGLGraph) -> dgl.DGLGraph:
 
 
 def check(names: Iterable[str]) -> None:
-    """Raises ConfigError if a name is not that of a transform."""
+    """Raises ConfigError if a name is not that of a transform, or is given twice."""
+    names = list(names)
     if unknown := [name for name in names if name not in TRANSFORMS]:
         raise ConfigError(f"unknown transform {', '.join(map(repr, unknown))}; there are {', '.join(TRANSFORMS)}")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"transforms names one twice: {', '.join(names)}")
 
 
 def _without_self_loops(graph: dgl.DGLGraph) -> tuple[Tensor, Tensor]:

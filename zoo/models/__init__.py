@@ -27,9 +27,14 @@ def register(method: str, *, paper: str, title: str, authors: str, venue: str) -
         method: By which recipes and configs call it.
         paper: `arXiv:` and the number.
         title, authors, venue: For citing it, as BibTeX has them; the venue ends in the year.
+
+    Raises:
+        ConfigError: Another module's class has that name.
     """
 
     def decorate(cls: M) -> M:
+        if method in _classes and _classes[method].__module__ != cls.__module__:
+            raise ConfigError(f"method {method!r} is {_classes[method].__module__}'s already: choose another name")
         cls.method, cls.paper = method, paper
         cls.citation = _bibtex(method, paper.removeprefix("arXiv:"), title, authors, *venue.rsplit(" ", 1))
         _classes[method] = cls

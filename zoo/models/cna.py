@@ -225,6 +225,11 @@ class CNA(ZooModel):
         return make_conv(self.conv, self.hidden, num_classes)
 
     @property
+    def wants_reverses(self) -> bool:
+        """See `ZooModel`."""
+        return self.conv != "linear" and not self.conv.startswith("dir-")
+
+    @property
     def same_in_training(self) -> bool:
         """See `ZooModel`; version D draws noise in training.
 

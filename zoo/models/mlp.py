@@ -65,6 +65,11 @@ class MLP(ZooModel):
         """The last layer."""
         return LinearConv(self.hidden, num_classes)
 
+    @property
+    def wants_reverses(self) -> bool:
+        """See `ZooModel`."""
+        return False
+
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
         state = self.dropout(feat)

@@ -21,7 +21,7 @@ from zoo import datasets, models, weights
 from zoo._checks import check_seed
 from zoo._files import locked, user_path, write_bytes, write_text
 from zoo.environment import environment
-from zoo.errors import ConfigError, RecipeError, ZooError
+from zoo.errors import ConfigError, RecipeError, ZooError, memory_as_zoo_error
 from zoo.model import ZooModel
 from zoo.training import transfer
 from zoo.training.loaders import FullGraph, Loader, describe, make_loader
@@ -111,7 +111,7 @@ def train(
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
     folder = user_path(folder) if folder is not None else None
     seed = check_seed(seed)
-    with seeded(seed):
+    with memory_as_zoo_error(), seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
         tests_on_all = datasets.splits.tests_on_all(recipe.data.split)
         task, in_feats, num_classes = describe(data, tests_on_all=tests_on_all)
@@ -124,6 +124,7 @@ def train(
             recipe.protocol,
             folder=folder,
             identity={"recipe": recipe.name, "digest": recipe.digest(), "seed": seed},
+            settings=recipe.settings(),
             progress=f"{recipe.name} seed {seed}" if progress else None,
             save_every=save_every,
         )
@@ -177,6 +178,7 @@ def fit(
     *,
     folder: Path | None = None,
     identity: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
     progress: str | None = None,
     save_every: float = 5.0,
 ) -> Run:
@@ -190,6 +192,7 @@ def fit(
         protocol: Metric and selection rule.
         folder: See `train`.
         identity: What the run is: a folder with another one's state or result is refused.
+        settings: How it was made, for the readers of its result. Default: the identity tells it.
         progress: Title of a progress bar. Default: none is shown.
         save_every: Seconds between states.
 
@@ -206,7 +209,10 @@ def fit(
             return finished
         if folder and (folder / weights.WEIGHTS).exists() and not (folder / LOG).exists():  # a run's log comes first
             raise ZooError(f"{folder} holds a model that no run has written: use another folder, or delete it")
-        return _fit(model, loader, task, training, protocol, folder, identity, progress, save_every)
+        run = _fit(model, loader, task, training, protocol, folder, identity, progress, save_every)
+        if folder:
+            _write_result(folder, identity, settings, run)
+        return run
 
 
 def _fit(
@@ -254,10 +260,7 @@ def _fit(
     model.eval()
     seconds = round(state.seconds, 3)
     best = (selected.val, selected.test, selected.epoch)
-    run = Run(model, protocol.metric, *best, state.epoch, seconds, environment())
-    if folder:
-        _write_result(folder, identity, run)
-    return run
+    return Run(model, protocol.metric, *best, state.epoch, seconds, environment())
 
 
 def _parameter_groups(model: ZooModel, training: TrainingSpec) -> list[dict[str, Any]]:
@@ -440,10 +443,10 @@ def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any])
         raise RecipeError(f"{path} belongs to another run ({there}): delete the folder or use another")
 
 
-def _write_result(folder: Path, identity: dict[str, Any], run: Run) -> None:
+def _write_result(folder: Path, identity: dict[str, Any], settings: dict[str, Any] | None, run: Run) -> None:
     weights.write(run.model, folder)
     result = {key: value for key, value in vars(run).items() if key != "model"}
-    made = {"identity": identity, "weights": weights.digest(run.model), **result}
+    made = {"identity": identity, "settings": settings or identity, "weights": weights.digest(run.model), **result}
     write_text(folder / RESULT, json.dumps(made, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
 
@@ -455,6 +458,7 @@ def _read_result(folder: Path | None, identity: dict[str, Any]) -> Run | None:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         found, made = result.pop("identity"), result.pop("weights", None)  # None: of an earlier version
+        result.pop("settings", None)
         run = Run(model=weights.load_folder(path.parent), **result)
         unchanged = made in (None, weights.sha256((path.parent / weights.WEIGHTS).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -171,6 +171,11 @@ class Recipe:
             what.append(_stated(self.pretrained) | {"checkpoint": checkpoint})
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
+    def settings(self) -> dict[str, Any]:
+        """The tables that make a run, as in the TOML file; keys at their defaults are left out."""
+        tables = ("data", "model", "training", "pretrained", "protocol")
+        return {table: _stated(getattr(self, table)) for table in tables if getattr(self, table) is not None}
+
 
 def _stated(spec: Any) -> Any:
     """A dataclass as a dict of the fields that are not at their defaults; tuples of them likewise."""
@@ -205,10 +210,19 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
     _require(protocol.seeds >= 1, where, "protocol.seeds", "must be at least 1")
     _require(protocol.metric in METRICS, where, "protocol.metric", f"choose from {', '.join(METRICS)}")
     _require(protocol.select in SELECTIONS, where, "protocol.select", f"choose from {', '.join(SELECTIONS)}")
+    if recipe.published is not None:
+        _check_published(recipe.published, where)
     for key in ("in_feats", "num_classes", "transforms"):
         _require(key not in recipe.model, where, f"model.{key}", "comes from [data]: leave it out")
     _check_references(recipe, where)
     return recipe
+
+
+def _check_published(published: Published, where: str) -> None:
+    value, std, runs = published.value, published.std, published.runs
+    _require(math.isfinite(value), where, "published.value", "must be finite")
+    _require(std is None or 0 <= std < math.inf, where, "published.std", "must be 0 or more, and finite")
+    _require(runs is None or runs >= 1, where, "published.runs", "must be at least 1")
 
 
 def check_training(training: TrainingSpec, where: str) -> None:
@@ -262,6 +276,8 @@ def _check_references(recipe: Recipe, where: str) -> None:
     metrics = TASKS[data.task].metrics
     fitting = recipe.protocol.metric in metrics
     _require(fitting, where, "protocol.metric", f"{data.name} is for {data.task}: choose from {', '.join(metrics)}")
+    two = recipe.protocol.metric != "roc-auc" or data.task == "node-multilabel" or data.num_classes == 2
+    _require(two, where, "protocol.metric", f"roc-auc is of two classes, but {data.name} has {data.num_classes}")
     whole = data.task.startswith("graph-")
     fitting = (recipe.model.get("readout") is not None) == whole
     remedy = "it needs one" if whole else "leave it out"
@@ -308,7 +324,24 @@ def read(path: Path) -> Recipe:
     """The recipe in a TOML file; RecipeError if it cannot be read or is wrong, also if its name is not the file's."""
     recipe = parse(read_toml(path), str(path))
     _require(recipe.name == path.stem, str(path), "name", f"must be the file's name, {path.stem!r}")
+    _check_model(recipe, str(path))
     return recipe
+
+
+def _check_model(recipe: Recipe, where: str) -> None:
+    """That the method takes these values, by a model without memory."""
+    import torch
+
+    from zoo import models
+
+    data, features = info(recipe.data.name), info(recipe.data.align or recipe.data.name)
+    try:
+        with torch.device("meta"):
+            models.create(
+                recipe.method, {"in_feats": features.in_feats, "num_classes": data.num_classes, **recipe.model}
+            )
+    except ConfigError as error:
+        raise RecipeError(f"{where}: model: {error}") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
