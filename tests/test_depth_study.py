@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from zoo import reproduction
 
-SCRIPT = runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "depth_study.py"))
+ROOT = Path(__file__).parent.parent
+SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "depth_study.py"))
 ROW: dict[str, Any] = {"metric": "accuracy", "epoch": 5, "epochs": 10, "python": "3.11", "torch": "2", "dgl": "2"}
 
 
@@ -68,3 +69,9 @@ def test_few_cells_have_no_correlation(tmp_path: Path, cells: int) -> None:
     depths = (2, 4, 8, 16)[:cells]
     lines = printed(tmp_path, {f"Cora GCN/{depth}": (80.0, 80.0, 0.1) for depth in depths})
     assert not any(line and line[0] == "Cora" for line in lines)
+
+
+def test_the_page_has_what_the_committed_results_give() -> None:
+    result = CliRunner().invoke(SCRIPT["main"], ["--results", str(ROOT / "results")])
+    page = (ROOT / "docs" / "depth-study.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in result.output.splitlines() if line not in page] == []

@@ -131,6 +131,30 @@ def test_every_model_class_keeps_every_argument(method: str, options: str) -> No
         assert torch.equal(loaded(graph), model(graph))
 
 
+def test_a_model_is_saved_and_pushed_at_once(hub: FakeHub, tmp_path: Path) -> None:
+    model = zoo.load(NAME)
+    for options, message in (
+        ({"push_to_hub": True}, "push_to_hub=True needs repo_id"),
+        ({"push_to_hb": True, "repo_id": "org/mine"}, "repo_id, push_to_hb: only with push_to_hub=True"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            model.save_pretrained(tmp_path / "mine", **options)
+    assert not (tmp_path / "mine").exists()
+    address = model.save_pretrained(tmp_path / "mine", push_to_hub=True, repo_id="org/mine")
+    assert address is not None
+    assert weights.digest(zoo.load(address)) == weights.digest(zoo.load(tmp_path / "mine"))
+    for name in ("branch", "revision"):
+        with pytest.raises(CheckpointNotFound, match="no such commit, branch or tag"):
+            model.push_to_hub("org/mine", **{name: "next"})
+
+
+def test_a_card_tells_how_its_model_was_trained(hub: FakeHub, tmp_path: Path) -> None:
+    model, result = zoo.load(NAME), {"metric": "accuracy", "val": 1.0, "test": 1.0}
+    assert '"lr": 0.01' in card(model, "org/mine", entry=registry.info(NAME))
+    assert '"source": "there"' in card(model, "org/mine", result={**result, "settings": {"source": "there"}})
+    assert "## Training" not in card(model, "org/mine", result={**result, "settings": None})
+
+
 @pytest.mark.filterwarnings("ignore:.*new and untrained:UserWarning")
 def test_a_fine_tuned_model_is_a_checkpoint_like_any_other(hub: FakeHub, tmp_path: Path) -> None:
     digits = zoo.datasets.load("digits")

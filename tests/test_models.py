@@ -5,6 +5,8 @@ import inspect
 import json
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -424,7 +426,7 @@ def test_a_model_in_float64_works(method: str) -> None:
 
 def test_a_graph_that_was_not_prepared_is_told() -> None:
     model, graph = zoo.load("gcn-csbm"), zoo.datasets.load("csbm", seed=0)
-    with pytest.warns(UserWarning, match=r"a node has no self-loop, .* give it model\.prepare\(graph\)"):
+    with pytest.warns(UserWarning, match=r"100 of 100 nodes have no self-loop.* pass it model\.prepare\(graph\)"):
         model(graph)
     model(model.prepare(graph))
 
@@ -434,10 +436,32 @@ def test_edges_in_one_direction_are_told_where_both_are_expected(conv: str, told
     model = make("cna", conv=conv)
     edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 3]])
     graph = zoo.datasets.from_arrays(edges, torch.rand(4, IN_FEATS), undirected=False)
-    with pytest.warns(UserWarning, match="no edge of the graph has its reverse") if told else nullcontext():
+    with pytest.warns(UserWarning, match="of 3 edges looked at none has its reverse") if told else nullcontext():
         zoo.predict(model, graph)
     zoo.predict(model, zoo.datasets.from_arrays(edges, torch.rand(4, IN_FEATS)))
     zoo.predict(model, zoo.datasets.from_arrays(edges[:, 3:], torch.rand(4, IN_FEATS), undirected=False))
+
+
+def test_one_edge_with_its_reverse_is_enough_however_large_the_graph(recwarn: pytest.WarningsRecorder) -> None:
+    chain = torch.stack([torch.arange(999), torch.arange(1, 1000)])
+    edges = torch.cat([chain, chain[:, 500:501].flip(0)], dim=1)
+    zoo.predict(make("gcn"), zoo.datasets.from_arrays(edges, torch.rand(1000, IN_FEATS), undirected=False))
+    assert not recwarn.list
+
+
+def test_a_taken_name_is_not_registered_again() -> None:
+    code = """
+import zoo
+from zoo.errors import ConfigError
+try:
+    zoo.models.register("gcn", paper="arXiv:0", title="", authors="", venue="X 2020")(type("Own", (), {}))
+except ConfigError as error:
+    print(error)
+print(zoo.load("gcn-csbm").method)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.splitlines()[-2:] == ["method 'gcn' is zoo.models.gcn's already: choose another name", "gcn"]
 
 
 def spoilt(row: int, column: int, value: float) -> Tensor:

@@ -123,7 +123,7 @@ def test_a_run_killed_between_its_last_two_writes_is_made_again(tmp_path: Path) 
     assert_same_bits(tensors(zoo.train(small(), 0, tmp_path)), tensors(zoo.train(small(), 0)))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't allocate memory: 7 GB\nat …"), MemoryError("7 GB")])
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory: 7 GB\nat …"), MemoryError("7 GB")])
 def test_where_memory_runs_out_there_is_one_clear_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(*arguments: object) -> None:
         raise error
@@ -145,6 +145,7 @@ def test_a_folder_tells_how_its_model_was_trained(tmp_path: Path) -> None:
     recipe = small()
     zoo.train(recipe, 0, tmp_path)
     settings = json.loads((tmp_path / loop.RESULT).read_text())["settings"]
+    assert (settings.pop("recipe"), settings.pop("seed")) == (recipe.name, 0)
     again = parse({"name": "again", "method": recipe.method, "paper": recipe.paper, **settings}, "result.json")
     assert again.digest() == recipe.digest()
 

@@ -1,5 +1,6 @@
 """From finished runs to a checkpoint that ships: the seed with the best validation score, scored once more."""
 
+import dataclasses
 from pathlib import Path
 
 from zoo import datasets, registry, weights
@@ -48,7 +49,8 @@ def bundle(
     if cell is None:
         what = f"recipe {name!r} as it stands, with its published number"
         raise CheckpointError(f"table {found.name!r} has no cell that is {what}")
-    summary = summarise(cell, read_results(results / f"{found.name}.csv"))
+    judged = dataclasses.replace(cell, recipe=recipe)  # with as many seeds as that asks for: a table may ask for fewer
+    summary = summarise(judged, read_results(results / f"{found.name}.csv"))
     if summary.mean is None:
         raise CheckpointError(f"{name} has no runs in {results / found.name}.csv: reproduce it first")
     best = _best(summary.rows)

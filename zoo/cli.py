@@ -76,7 +76,7 @@ def list_(pattern: str, **filters: str | None) -> None:
 @main.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Shows what is known of a checkpoint, and as `settings` its recipe."""
+    """Shows what is known of a checkpoint, and as `settings` how its recipe trains it."""
     import dataclasses
     import json
 
@@ -84,7 +84,8 @@ def show(name: str) -> None:
 
     entry = dataclasses.asdict(registry.info(name))
     with contextlib.suppress(RecipeNotFound):  # then an installation of other recipes
-        entry["settings"] = recipes.find_settings(entry["recipe"])
+        settings = recipes.find_settings(entry["recipe"])
+        entry["settings"] = {table: settings[table] for table in recipes.TABLES if table in settings}
     click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
 
 

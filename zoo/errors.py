@@ -68,12 +68,16 @@ class DGLImportError(ZooError, ImportError):
     """DGL or PyTorch is missing, does not load, or is of a version or backend that the zoo cannot use."""
 
 
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "tried to allocate", "alloc_failed")  # PyTorch's and CUDA's words
+
+
 @contextmanager
 def memory_as_zoo_error() -> Iterator[None]:
     """Raises ZooError where memory runs out."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):  # PyTorch's word for it
+        text = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, RuntimeError) and not any(words in text.lower() for words in OUT_OF_MEMORY):
             raise
-        raise ZooError(f"out of memory: {str(error).partition(chr(10))[0]}") from error
+        raise ZooError(f"out of memory: {text}") from error

@@ -17,7 +17,7 @@ from zoo.training.loaders import describe, make_loader
 from zoo.training.loop import Run, fit, seeded
 from zoo.training.recipe import Protocol, TrainingSpec, check_layer_decay, check_training
 from zoo.training.transfer import start
-from zoo.weights import digest, load
+from zoo.weights import digest, is_path, load
 
 __all__ = ["finetune"]
 
@@ -102,6 +102,15 @@ def finetune(
         )
         if model.load_report and model.load_report.new:
             warnings.warn(f"{title}: {model.load_report}", stacklevel=2)
+        settings = {
+            **{key: value for key, value in asdict(training).items() if key != "groups"},
+            "layer_decay": layer_decay,
+            "num_classes": model.num_classes,
+            "new_head": new_head,
+            "freeze": freeze,
+            "metric": metric or task.metrics[0],
+            "seed": seed,
+        }
         run = fit(
             model,
             make_loader(data, model, training.batch_size),
@@ -109,19 +118,8 @@ def finetune(
             training,
             Protocol(metric=metric or task.metrics[0]),
             folder=user_path(folder) if folder is not None else None,
-            identity=None
-            if folder is None
-            else {
-                "sha256": digest(original),
-                "data": _fingerprint(data),
-                **{key: value for key, value in asdict(training).items() if key != "groups"},
-                "layer_decay": layer_decay,
-                "num_classes": model.num_classes,
-                "new_head": new_head,
-                "freeze": freeze,
-                "metric": metric or task.metrics[0],
-                "seed": seed,
-            },
+            identity={"sha256": digest(original), "data": _fingerprint(data), **settings} if folder else None,
+            settings={"source": Path(title).name if is_path(title) else title, **settings},
             progress=f"fine-tune {title}" if progress else None,
             save_every=save_every,
         )

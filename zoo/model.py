@@ -180,15 +180,19 @@ class ZooModel(nn.Module, ABC):
         Raises:
             GraphError: The graph is empty, has several node or edge types, or lacks what a transform needs.
         """
-        per_graph(graph, "checked", lambda: _check_graph(graph))
-        prepared = graph_transforms.apply(graph, self.transforms)
-        if self.wants_reverses and _one_way(prepared):
+        prepared = self.prepare_quietly(graph)
+        if self.wants_reverses and (looked_at := _one_way(prepared)):
             warnings.warn(
-                "no edge of the graph has its reverse: this model expects edges in both directions, as "
+                f"of {looked_at} edges looked at none has its reverse: this model expects edges in both directions, as "
                 "zoo.datasets.from_arrays and zoo.datasets.transforms.to_undirected make them",
                 stacklevel=2,
             )
         return prepared
+
+    def prepare_quietly(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+        """What `prepare` gives, without a look at the edges' directions: for all graphs of a set but the first."""
+        per_graph(graph, "checked", lambda: _check_graph(graph))
+        return graph_transforms.apply(graph, self.transforms)
 
     @property
     def wants_reverses(self) -> bool:
@@ -256,17 +260,25 @@ class ZooModel(nn.Module, ABC):
 
         Args:
             save_directory: The folder.
-            push_to_hub: Whether to push the model, too, see the method of that name.
-            repo_id: Where to, `organisation/name`. Default: the folder's path, as in huggingface_hub.
-            options: Those of `push_to_hub`.
+            push_to_hub: Whether to push the model, too.
+            repo_id: For that, see `push_to_hub`, the method.
+            options: Likewise.
 
         Returns:
             Where it was pushed to, if it was.
+
+        Raises:
+            ConfigError: `push_to_hub` without `repo_id`, or what is for it without it; nothing is written then.
         """
         from zoo import weights
 
+        given = [*(["repo_id"] if repo_id else []), *options]
+        if push_to_hub and repo_id is None:
+            raise ConfigError("push_to_hub=True needs repo_id='organisation/name'")
+        if given and not push_to_hub:
+            raise ConfigError(f"{', '.join(given)}: only with push_to_hub=True")
         weights.write(self, user_path(save_directory))
-        return self.push_to_hub(repo_id or str(save_directory), **options) if push_to_hub else None
+        return None if repo_id is None else self.push_to_hub(repo_id, **options)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
@@ -296,7 +308,7 @@ class ZooModel(nn.Module, ABC):
 
         Args:
             repo_id: `organisation/name`.
-            branch: Default: the main one.
+            branch: Default: the main one. As `revision`, its name in `zoo.push`, it is understood, too.
             options: `license`, `private`, `token` and `commit_message`, see `zoo.push`.
 
         Returns:
@@ -304,7 +316,7 @@ class ZooModel(nn.Module, ABC):
         """
         from zoo.publishing import push
 
-        return push(self, repo_id, revision=branch, **options)
+        return push(self, repo_id, **({} if branch is None else {"revision": branch}), **options)
 
 
 def _check_plain(arguments: dict[str, Any]) -> None:
@@ -318,21 +330,24 @@ def _check_plain(arguments: dict[str, Any]) -> None:
             ) from None
 
 
-def _one_way(graph: "dgl.DGLGraph") -> bool:
-    """Whether of the edges, self-loops left out, none has its reverse; of many a thousand tell."""
-    src, dst = graph.edges()
+def _one_way(graph: "dgl.DGLGraph") -> int:
+    """How many edges were looked at, self-loops left out, if none of them has its reverse; 0 if one has."""
+    src, dst = (ends.long() for ends in graph.edges())
     between = (src != dst).nonzero().flatten()
-    if len(between) == 0:
-        return False
     sample = between[:: max(1, len(between) // 1000)]
-    return not graph.has_edges_between(dst[sample], src[sample]).any()
+    ends = torch.zeros(graph.num_nodes(), dtype=torch.bool, device=src.device).index_fill(0, dst[sample], True)
+    answers = ends[src]  # edges that may be the reverse of one of the sample
+    there = src[answers] * graph.num_nodes() + dst[answers]
+    return 0 if torch.isin(dst[sample] * graph.num_nodes() + src[sample], there).any() else len(sample)
 
 
 def _warn_without_loops(graph: "dgl.DGLGraph") -> None:
     src, dst = graph.edges()
-    if len(torch.unique(src[src == dst])) < graph.num_nodes():
+    if lacking := graph.num_nodes() - len(torch.unique(src[src == dst])):
         warnings.warn(
-            "a node has no self-loop, with which this model was trained: give it model.prepare(graph)", stacklevel=5
+            f"{lacking} of {graph.num_nodes()} nodes have no self-loop, as this model's preprocessing gives them: "
+            "pass it model.prepare(graph)",
+            stacklevel=5,
         )
 
 

@@ -122,7 +122,7 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         scores = {"metric": str(result["metric"]), "val": float(result["val"]), "test": float(result["test"])}
-        settings, made = result.get("settings", result.get("identity")), result.get("weights")
+        settings, made = result.get("settings"), result.get("weights")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
     if made not in (None, weights.sha256((folder / weights.WEIGHTS).read_bytes())):  # None: of an earlier version

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from zoo._checks import check_count
 from zoo._files import locked, resource, user_path, write_text
 from zoo.datasets.catalog import info
-from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
+from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError, memory_as_zoo_error
 from zoo.registry import PER_CENT
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe
@@ -611,7 +611,7 @@ def _measure_layers(run: "Run", training: _Training, measure: str) -> str:
 
     data = training.recipe.data
     metric = getattr(analysis, measure.replace("-", "_"))
-    with seeded(training.seed):
+    with memory_as_zoo_error(), seeded(training.seed):
         graph = datasets.load(data.name, split=data.split, seed=training.seed, align=data.align)
         return " ".join(f"{value:.6g}" for value in analysis.per_layer(run.model, graph, metric))
 

@@ -115,18 +115,22 @@ def _files(info: DatasetInfo) -> list[str]:
 def _fetch(info: DatasetInfo, root: Path, name: str) -> None:
     from ogb.nodeproppred import NodePropPredDataset, dataset
 
-    dataset.decide_download = lambda url: True  # before more than 1 GB it would ask at the terminal
     remedy = f"Set ZOO_DATA to a folder whose ogb/{name} has {', '.join(_files(info))}, or connect to the network"
     if (root / name).exists():  # ogb would ask at the terminal what to do with it
         raise DatasetNotFound(f"data set {info.name!r} is not whole in {root / name}: delete that. {remedy}")
+    asking, dataset.decide_download = dataset.decide_download, lambda url: True  # it asks before more than 1 GB
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # progress is on the other stream
             NodePropPredDataset(info.raw, str(root))
     except (OSError, RuntimeError) as error:  # no network, no place to write; a download that breaks off
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         raise DatasetNotFound(
             f"data set {info.name!r} is not at hand and ogb cannot fetch it from snap.stanford.edu into {root} "
             f"({error}). {remedy}"
         ) from error
+    finally:
+        dataset.decide_download = asking
 
 
 def _table(path: Path, dtype: type = np.int64) -> Array:

@@ -33,6 +33,8 @@ def register(method: str, *, paper: str, title: str, authors: str, venue: str) -
     """
 
     def decorate(cls: M) -> M:
+        if not cls.__module__.startswith(f"{__name__}."):
+            _discover()
         if method in _classes and _classes[method].__module__ != cls.__module__:
             raise ConfigError(f"method {method!r} is {_classes[method].__module__}'s already: choose another name")
         cls.method, cls.paper = method, paper

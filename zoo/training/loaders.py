@@ -90,7 +90,8 @@ class GraphBatches:
 
     def __init__(self, dataset: Any, model: ZooModel, batch_size: int) -> None:
         check_alike(dataset.graphs, model)
-        self.graphs = [model.prepare(without_others(graph, model)) for graph in dataset.graphs]
+        first, *others = (without_others(graph, model) for graph in dataset.graphs)
+        self.graphs = [model.prepare(first), *map(model.prepare_quietly, others)]
         self.labels = plain(dataset.labels)
         self.batch_size = batch_size
         self.train_rows = dataset.train_mask.nonzero().squeeze(1)

@@ -124,7 +124,7 @@ def train(
             recipe.protocol,
             folder=folder,
             identity={"recipe": recipe.name, "digest": recipe.digest(), "seed": seed},
-            settings=recipe.settings(),
+            settings={"recipe": recipe.name, "seed": seed, **recipe.settings()},
             progress=f"{recipe.name} seed {seed}" if progress else None,
             save_every=save_every,
         )
@@ -192,7 +192,7 @@ def fit(
         protocol: Metric and selection rule.
         folder: See `train`.
         identity: What the run is: a folder with another one's state or result is refused.
-        settings: How it was made, for the readers of its result. Default: the identity tells it.
+        settings: How it was made, for the readers of its result.
         progress: Title of a progress bar. Default: none is shown.
         save_every: Seconds between states.
 
@@ -446,7 +446,7 @@ def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any])
 def _write_result(folder: Path, identity: dict[str, Any], settings: dict[str, Any] | None, run: Run) -> None:
     weights.write(run.model, folder)
     result = {key: value for key, value in vars(run).items() if key != "model"}
-    made = {"identity": identity, "settings": settings or identity, "weights": weights.digest(run.model), **result}
+    made = {"identity": identity, "settings": settings, "weights": weights.digest(run.model), **result}
     write_text(folder / RESULT, json.dumps(made, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
 

@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 MAX_LR = 1e6  # beyond it float32 overflows inside the optimiser
+TABLES = ("data", "model", "training", "pretrained", "protocol")  # of a recipe, those that make a run
 SELECTIONS = ("best-val", "best-val-loss", "last", "best-test")
 
 
@@ -173,8 +174,7 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """The tables that make a run, as in the TOML file; keys at their defaults are left out."""
-        tables = ("data", "model", "training", "pretrained", "protocol")
-        return {table: _stated(getattr(self, table)) for table in tables if getattr(self, table) is not None}
+        return {table: _stated(getattr(self, table)) for table in TABLES if getattr(self, table) is not None}
 
 
 def _stated(spec: Any) -> Any:
