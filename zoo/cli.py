@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -48,9 +47,6 @@ class _Commands(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Pretrained graph neural networks, each with its recipe, its measured score and the published number."""
-    # PyTorch then asks Linux for huge pages for large tensors: small ones cost a deep network on PubMed a seventh of
-    # its training time.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def _table(header: list[str], rows: list[list[str]]) -> None:
