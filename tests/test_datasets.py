@@ -781,6 +781,27 @@ def test_ogb_absent_and_offline(
         assert part in str(raised.value)
 
 
+def test_a_large_download_of_ogb_is_not_asked_about_and_can_be_broken_off(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asking(url: str) -> bool:
+        pytest.fail("it asks at the terminal")
+
+    def broken_off(url: str, folder: str) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("Stopped downloading due to interruption.")  # noqa: B904, as ogb does
+
+    from ogb.nodeproppred import dataset
+
+    monkeypatch.setattr(dataset, "decide_download", asking)
+    monkeypatch.setattr(dataset, "download_url", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        load_graph("ogbn-products")
+    assert dataset.decide_download is asking, "left as it was"
+
+
 def test_half_a_folder_in_the_cache_is_not_asked_about_at_the_terminal(cache: Path) -> None:
     (cache / "ogb" / "ogbn_arxiv").mkdir(parents=True)
     with pytest.raises(DatasetNotFound, match=r"not whole in .*ogbn_arxiv: delete that"):

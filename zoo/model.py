@@ -175,13 +175,13 @@ class ZooModel(nn.Module, ABC):
 
     def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
         """A copy of a raw graph with this model's own preprocessing (`transforms`) applied, free to make every sparse
-        format.
+        format. A warning tells where edges stand in one direction only, if the model `wants_reverses`.
 
         Raises:
             GraphError: The graph is empty, has several node or edge types, or lacks what a transform needs.
         """
         prepared = self.prepare_quietly(graph)
-        if self.wants_reverses and (looked_at := _one_way(prepared)):
+        if self.wants_reverses and (looked_at := _num_one_way(prepared)):
             warnings.warn(
                 f"of {looked_at} edges looked at none has its reverse: this model expects edges in both directions, as "
                 "zoo.datasets.from_arrays and zoo.datasets.transforms.to_undirected make them",
@@ -203,7 +203,8 @@ class ZooModel(nn.Module, ABC):
         """Raw logits.
 
         Args:
-            graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such.
+            graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such; a warning tells where
+                self-loops that `prepare` adds are missing.
             feat: (num_nodes, in_feats). Default: `graph.ndata["feat"]`. What is derived from it is remembered until it
                 changes in place as torch counts it; changes through `.data` or NumPy's view of the memory are not seen.
 
@@ -316,7 +317,9 @@ class ZooModel(nn.Module, ABC):
         """
         from zoo.publishing import push
 
-        return push(self, repo_id, **({} if branch is None else {"revision": branch}), **options)
+        if branch is not None:
+            options["revision"] = branch
+        return push(self, repo_id, **options)
 
 
 def _check_plain(arguments: dict[str, Any]) -> None:
@@ -330,7 +333,7 @@ def _check_plain(arguments: dict[str, Any]) -> None:
             ) from None
 
 
-def _one_way(graph: "dgl.DGLGraph") -> int:
+def _num_one_way(graph: "dgl.DGLGraph") -> int:
     """How many edges were looked at, self-loops left out, if none of them has its reverse; 0 if one has."""
     src, dst = (ends.long() for ends in graph.edges())
     between = (src != dst).nonzero().flatten()
