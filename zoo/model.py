@@ -203,8 +203,8 @@ class ZooModel(nn.Module, ABC):
         """Raw logits.
 
         Args:
-            graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such; a warning tells where
-                self-loops that `prepare` adds are missing.
+            graph: A prepared graph (see `prepare`), or for a model with a readout a batch of such; a warning tells
+                where self-loops that `prepare` adds are missing.
             feat: (num_nodes, in_feats). Default: `graph.ndata["feat"]`. What is derived from it is remembered until it
                 changes in place as torch counts it; changes through `.data` or NumPy's view of the memory are not seen.
 
