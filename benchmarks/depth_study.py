@@ -19,7 +19,9 @@ from scipy import stats
 
 from zoo.formats import markdown_table, number, spread
 from zoo.report import last_layers, layer_means, summaries
-from zoo.reproduction import CellResult, find_table, read_layers, read_results
+from zoo.results import read_layers, read_results
+from zoo.tables import find_table
+from zoo.verdicts import CellResult
 
 WITHIN = {"all": math.inf, "within 20 points": 20.0, "within 10 points": 10.0}  # of the graph's best validation score
 FEWEST = 5  # cells that a correlation is computed from

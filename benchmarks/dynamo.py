@@ -36,10 +36,13 @@ from zoo.formats import markdown_table, spread
 from zoo.model import ZooModel
 from zoo.models.dynamo_gat import DynamoGAT
 from zoo.report import summaries
-from zoo.reproduction import CellResult, Table, find_table, read_results, run_folder
+from zoo.reproduction import run_folder
+from zoo.results import read_results
+from zoo.tables import Table, find_table
 from zoo.training import recipe as recipes
 from zoo.training.loop import train
 from zoo.training.recipe import Recipe
+from zoo.verdicts import CellResult
 
 EPOCHS = 20  # two of them prune
 PRINTED = {  # GFLOPs, accuracy per GFLOP

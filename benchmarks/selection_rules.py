@@ -18,9 +18,10 @@ from typing import Any
 
 import click
 
-from zoo.reproduction import judge, run_folder
+from zoo.reproduction import run_folder
 from zoo.training.loop import LOG, select
 from zoo.training.recipe import SELECTIONS, Recipe, find
+from zoo.verdicts import judge
 
 Log = list[dict[str, Any]]
 

@@ -20,7 +20,8 @@ from scipy import stats
 from zoo import datasets
 from zoo._dgl import dgl
 from zoo.api import predict
-from zoo.reproduction import find_table, run_folder
+from zoo.reproduction import run_folder
+from zoo.tables import find_table
 from zoo.training.recipe import Recipe
 from zoo.weights import load
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from zoo import reproduction
+from zoo.results import LayerRow, Row
+from zoo.tables import find_table
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "depth_study.py"))
@@ -25,15 +26,15 @@ def write(folder: Path, kind: str, rows: Iterable[Any]) -> None:
 
 def printed(folder: Path, scores: Mapping[str, tuple[float, float, float]]) -> list[list[str]]:
     """What is printed for cells of one run each: its validation score, its test score, and the last layer's μ."""
-    recipes = {cell.name: cell.recipe for cell in reproduction.find_table("depth-study").cells}
+    recipes = {cell.name: cell.recipe for cell in find_table("depth-study").cells}
     rows, layers = [], []
     for name, (val, test, mu) in scores.items():
         common: dict[str, Any] = {
             "cell": name, "recipe": recipes[name].name, "digest": recipes[name].digest(), "seed": 0
         }
-        rows.append(reproduction.Row(**common, **ROW, val=val, test=test, seconds=5.0))
+        rows.append(Row(**common, **ROW, val=val, test=test, seconds=5.0))
         for measure, values in (("mu", f"1.0 {mu}"), ("dirichlet-energy", f"1.0 {mu**2}")):
-            layers.append(reproduction.LayerRow(**common, measure=measure, values=values))
+            layers.append(LayerRow(**common, measure=measure, values=values))
     write(folder, "", rows)
     write(folder, "-layers", layers)
     result = CliRunner().invoke(SCRIPT["main"], ["--results", str(folder)])

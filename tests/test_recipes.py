@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from zoo import datasets, models, registry, reproduction
+from zoo import datasets, models, registry
 from zoo.datasets import splits, transforms
 from zoo.errors import RecipeError, RecipeNotFound
+from zoo.tables import Cell, find_table, list_tables
 from zoo.training import recipe as recipes
 from zoo.training.tasks import METRICS, TASKS
 
@@ -42,9 +43,9 @@ def test_no_recipe_selects_on_test_scores(name: str) -> None:
     assert recipes.find(name).protocol.select != "best-test"
 
 
-@pytest.mark.parametrize("name", reproduction.list_tables())
+@pytest.mark.parametrize("name", list_tables())
 def test_a_cell_that_selects_on_test_scores_says_so(name: str) -> None:
-    for cell in reproduction.find_table(name).cells:
+    for cell in find_table(name).cells:
         weak = cell.recipe.protocol.select == "best-test"
         assert weak == ("best test" in cell.column)
         weak |= splits.tests_on_all(cell.recipe.data.split)
@@ -55,9 +56,9 @@ def test_metrics_are_those_that_can_be_computed() -> None:
     assert set(recipes.METRICS) == METRICS.keys()
 
 
-@pytest.mark.parametrize("name", reproduction.list_tables())
+@pytest.mark.parametrize("name", list_tables())
 def test_table_has_a_cell_for_every_place(name: str) -> None:
-    table = reproduction.find_table(name)
+    table = find_table(name)
     assert len({cell.name for cell in table.cells}) == len(table.cells) > 1
 
 
@@ -90,7 +91,7 @@ def test_cells_of_figure_4_are_the_authors(
     value: float | None,
     std: float | None,
 ) -> None:
-    (recipe,) = (other.recipe for other in reproduction.find_table("cna-fig4").cells if other.name == cell)
+    (recipe,) = (other.recipe for other in find_table("cna-fig4").cells if other.name == cell)
     training, published = recipe.training, recipe.published
     assert (recipe.model["hidden"], recipe.model["num_clusters"]) == (hidden, clusters)
     assert (training.epochs, training.lr, training.weight_decay) == (400, lr, weight_decay)
@@ -125,7 +126,7 @@ ACTIVATIONS: dict[str, dict[str, Any]] = {
     ],
 )
 def test_names_of_the_tables_of_depth_say_what_is_trained(table: str, splits: dict[str, dict[str, str]]) -> None:
-    cells = reproduction.find_table(table).cells
+    cells = find_table(table).cells
     assert len(cells) == 2 * 3 * 4 * 7
     for cell in cells:
         (data, activation, conv), model = cell.row.split(), cell.recipe.model
@@ -139,13 +140,13 @@ def test_names_of_the_tables_of_depth_say_what_is_trained(table: str, splits: di
 
 def test_like_for_like_has_one_setting_at_each_depth() -> None:
     for column in ("2", "16", "32", "96"):
-        cells = [cell.recipe for cell in reproduction.find_table("cna-depth").cells if cell.column == column]
+        cells = [cell.recipe for cell in find_table("cna-depth").cells if cell.column == column]
         common = {(r.model["hidden"], dataclasses.replace(r.training, groups=()), r.protocol) for r in cells}
         assert len(common) == 1
 
 
 def test_the_ablation_switches_each_step_by_itself() -> None:
-    for cell in reproduction.find_table("cna-ablation").cells:
+    for cell in find_table("cna-ablation").cells:
         steps, model = cell.row.split("+") if cell.row != "ReLU" else [], cell.recipe.model
         assert ("C" in steps) == (model["num_clusters"] > 1)
         assert model["norm"] == (cell.column.split()[1] if "N" in steps else "none")
@@ -157,7 +158,7 @@ def test_the_depth_study_compares_methods_and_nothing_else() -> None:
     """Of one graph and depth all cells have the same data, width and training but for the learning rate, which a method
     has for all graphs and depths, and as many convolutions.
     """
-    cells = reproduction.find_table("depth-study").cells
+    cells = find_table("depth-study").cells
     assert len(cells) == 7 * 13 * 7
     linear_behind = {"gcnii", "n2", "g2", "dynamo-gat"}
     for cell in cells:
@@ -175,7 +176,7 @@ def test_the_depth_study_compares_methods_and_nothing_else() -> None:
 
 
 def test_the_table_of_propagation_methods_has_their_authors_settings() -> None:
-    sgc, appnp, gcnii = (cell.recipe for cell in reproduction.find_table("propagation").cells)
+    sgc, appnp, gcnii = (cell.recipe for cell in find_table("propagation").cells)
     assert (sgc.training.epochs, sgc.training.lr, sgc.protocol.select) == (100, 0.2, "last")
     assert (appnp.model["num_steps"], appnp.model["alpha"], appnp.training.epochs) == (10, 0.1, 10_000)
     assert [(group.parameters, group.weight_decay) for group in appnp.training.groups] == [("mlp.0.*", 5e-3)]
@@ -189,7 +190,7 @@ def test_what_is_printed_without_deviation_is_a_share_of_all_nodes_that_neither_
     table: str, count: int
 ) -> None:
     others = {"cora": 2708 - 140 - 500, "citeseer": 3327 - 120 - 500}
-    cells = reproduction.find_table(table).cells
+    cells = find_table(table).cells
     assert {cell.recipe.data.split for cell in cells} == {"public-rest"}
     exact = [
         (published.value, others[cell.recipe.data.name])
@@ -205,7 +206,7 @@ def test_what_is_printed_without_deviation_is_a_share_of_all_nodes_that_neither_
 
 @pytest.mark.parametrize("table", ["sbp-table3", "sbp-table11", "sbp-table15"])
 def test_tables_of_gcns_have_contranorms_adjacency_and_layer_normalisation(table: str) -> None:
-    for cell in reproduction.find_table(table).cells:
+    for cell in find_table(table).cells:
         assert cell.recipe.protocol.select == "best-val"
         assert ("row_normalize" in cell.recipe.data.transforms) == (table == "sbp-table11")
         if cell.recipe.method == "gcn":
@@ -218,13 +219,13 @@ def test_tables_of_gcns_have_contranorms_adjacency_and_layer_normalisation(table
 
 
 def test_columns_of_table_11_are_numbers_of_convolutions() -> None:
-    for cell in reproduction.find_table("sbp-table11").cells:
+    for cell in find_table("sbp-table11").cells:
         linear_behind = cell.recipe.method == "omega-gcn"
         assert cell.recipe.model["num_layers"] - linear_behind == int(cell.column), cell.name
 
 
 def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
-    cells = [cell for table in ("sbp-table3", "sbp-table15") for cell in reproduction.find_table(table).cells]
+    cells = [cell for table in ("sbp-table3", "sbp-table15") for cell in find_table(table).cells]
     signed = [cell.recipe for cell in cells if "SBP" in cell.row]
     assert {(recipe.method, recipe.data.name) for recipe in signed} == {
         (method, data) for method in ("label-sbp", "feature-sbp") for data in ("ogbn-arxiv", "ogbn-products")
@@ -233,12 +234,12 @@ def test_sbp_on_large_graphs_is_its_variant_for_them() -> None:
     for cell in cells:
         layers = cell.column if cell.recipe.data.name == "ogbn-arxiv" else "2"
         assert cell.recipe.model["num_layers"] == int(layers)
-        assert cell.not_run != reproduction.Cell.not_run
+        assert cell.not_run != Cell.not_run
 
 
 def test_figure_2_of_dynamo_gat_shares_its_runs_with_the_depth_study() -> None:
     def runs(table: str) -> dict[str, tuple[str, str]]:
-        cells = reproduction.find_table(table).cells
+        cells = find_table(table).cells
         return {cell.name: (cell.recipe.name, cell.recipe.digest()) for cell in cells}
 
     figure, study = runs("dynamo-fig2"), runs("depth-study")
@@ -255,13 +256,13 @@ def test_deep_checkpoints_are_cells_with_a_published_value(method: str, data: st
     shallow, deep = recipes.find(f"{method}-{data}"), recipes.find(f"{method}-{data}-128")
     assert (shallow.model["num_layers"], deep.model["num_layers"]) == (17, 129)
     assert {**shallow.model, "num_layers": 129} == deep.model
-    (cell,) = (c for c in reproduction.find_table("dynamo-table1").cells if c.recipe.digest() == deep.digest())
+    (cell,) = (c for c in find_table("dynamo-table1").cells if c.recipe.digest() == deep.digest())
     assert cell.recipe.published == deep.published and deep.published is not None
     assert cell.recipe.protocol.seeds == 10
 
 
 def test_the_ablation_of_dynamo_gat_changes_one_option_a_row() -> None:
-    cells = {cell.name: cell.recipe for cell in reproduction.find_table("dynamo-table3").cells}
+    cells = {cell.name: cell.recipe for cell in find_table("dynamo-table3").cells}
     options: dict[str, dict[str, Any]] = {
         "full": {},
         "no noise": {"noise": 0.0},

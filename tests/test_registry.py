@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-from zoo import datasets, models, registry, reproduction
+from zoo import datasets, models, registry
 from zoo._files import resource
 from zoo.errors import CheckpointNotFound, RegistryError
-from zoo.reproduction import Cell, Table
+from zoo.results import read_results
+from zoo.tables import Cell, Table, find_table, list_tables
 from zoo.training import recipe as recipes
+from zoo.verdicts import summarise
 
 CHECKPOINTS = registry.list_checkpoints()
 RESULTS = Path(__file__).parent.parent / "results"
@@ -23,12 +25,12 @@ RESULTS = Path(__file__).parent.parent / "results"
 @functools.cache  # to read them takes seconds, and every checkpoint asks
 def tables() -> list[Table]:
     """All of them, but those of a single recipe."""
-    return [reproduction.find_table(table) for table in reproduction.list_tables()]
+    return [find_table(table) for table in list_tables()]
 
 
 def cells_of(name: str) -> list[tuple[Path, Cell]]:
     """The cells of a recipe, with the results file each is in."""
-    found = [*tables(), reproduction.find_table(name)]
+    found = [*tables(), find_table(name)]
     cells = [(table, cell) for table in found for cell in table.cells if cell.recipe.name == name]
     return [(RESULTS / f"{table.name}.csv", cell) for table, cell in cells]
 
@@ -71,7 +73,7 @@ def test_entry_agrees_with_the_runs_in_results(name: str) -> None:
     entry = registry.info(name)
     digest = recipes.find(entry.recipe).digest()  # best-test cells have the recipe's name too
     cells = [(path, cell) for path, cell in cells_of(name) if path.exists() and cell.recipe.digest() == digest]
-    summaries = [reproduction.summarise(cell, reproduction.read_results(path)) for path, cell in cells]
+    summaries = [summarise(cell, read_results(path)) for path, cell in cells]
     summary = max(summaries, key=lambda summary: len(summary.rows))  # tables that share runs may ask for fewer
     assert len(summary.rows) == entry.runs.n
     assert (entry.runs.mean, entry.runs.std, entry.verdict) == (summary.mean, summary.std, summary.verdict)

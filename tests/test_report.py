@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zoo import registry, reproduction
+from zoo import registry
 from zoo.errors import ZooError
 from zoo.formats import difference, markdown_table, spread
 from zoo.plots import STYLES, Axis, draw, has_plot, numeric
@@ -24,18 +24,10 @@ from zoo.report import (
     write_pages,
     write_plots,
 )
-from zoo.reproduction import (
-    Cell,
-    CellResult,
-    Difference,
-    LayerRow,
-    Row,
-    Table,
-    find_table,
-    read_layers,
-    read_results,
-)
+from zoo.results import LayerRow, Row, add_rows, list_results, read_layers, read_results
+from zoo.tables import Cell, Table, find_table, list_tables
 from zoo.training.recipe import Published
+from zoo.verdicts import CellResult, Difference
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,10 +80,10 @@ def test_the_page_on_cna_has_the_published_energies_of_the_tables_cells() -> Non
 
 def test_no_page_is_left_over() -> None:
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
-    assert made == {*reproduction.list_tables(), *reproduction.list_results(ROOT / "results")}
+    assert made == {*list_tables(), *list_results(ROOT / "results")}
 
 
-@pytest.mark.parametrize("name", reproduction.list_results(ROOT / "results"))
+@pytest.mark.parametrize("name", list_results(ROOT / "results"))
 def test_what_is_not_reproduced_has_a_diagnosis(name: str) -> None:
     for result in summaries(find_table(name), read_results(ROOT / "results" / f"{name}.csv")):
         assert result.verdict in ("reproduced", "no published value") or result.reason, result.cell.name
@@ -183,7 +175,7 @@ note = "B is old."
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the zoo's tables."""
-    monkeypatch.setattr("zoo.reproduction._table_folder", lambda: tmp_path)
+    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -300,10 +292,10 @@ def test_numeric(names: list[str], axis: Axis | None) -> None:
 
 def drawn(table: Table, folder: Path) -> str:
     rows = [row(cell, seed, 80.0 + seed) for cell in table.cells[:-1] for seed in range(2)]
-    reproduction._write(folder / f"{table.name}.csv", Row, rows)
+    add_rows(folder / f"{table.name}.csv", Row, rows, table)
     if table.layers:
         measured = [layers(cell, 0, "1 100", measure) for measure in table.layers for cell in table.cells[1:]]
-        reproduction._write(folder / f"{table.name}-layers.csv", LayerRow, measured)
+        add_rows(folder / f"{table.name}-layers.csv", LayerRow, measured, table)
     (picture,) = write_plots(folder, folder)
     content = picture.read_bytes()
     write_plots(folder, folder)
@@ -387,7 +379,7 @@ def test_drawing_without_matplotlib_is_one_clear_error(
 
 
 def test_every_plot_is_there_and_none_is_left_over() -> None:
-    tables = [find_table(name) for name in reproduction.list_results(ROOT / "results")]
+    tables = [find_table(name) for name in list_results(ROOT / "results")]
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.svg")}
     assert made == {table.name for table in tables if has_plot(table)}
 

@@ -17,10 +17,13 @@ from zoo import datasets, reproduction, weights
 from zoo._files import resource
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.report import summaries, table_page
-from zoo.reproduction import judge, reproduce
+from zoo.reproduction import reproduce
+from zoo.results import Row, add_rows, list_results, read_layers, read_results
+from zoo.tables import Cell, find_table, list_tables
 from zoo.training import loop
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Published, Recipe, find
+from zoo.verdicts import judge
 
 TABLE = """
 title = "Depth and width"
@@ -97,13 +100,13 @@ def test_processes_side_by_side_give_the_same_runs(tmp_path: Path) -> None:
 
 def test_two_processes_on_one_table_keep_each_others_runs(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    table = reproduction.find_table("gcn-csbm")
+    table = find_table("gcn-csbm")
     (first,) = reproduce("gcn-csbm", seeds=1, results=results, runs=tmp_path)
     other = dataclasses.replace(first.rows[0], seed=7)
     with pytest.MonkeyPatch.context() as patch:
 
         def meanwhile(*arguments: object) -> object:
-            reproduction._add(results / "gcn-csbm.csv", reproduction.Row, [other], table)
+            add_rows(results / "gcn-csbm.csv", Row, [other], table)
             return run(*arguments)  # type: ignore[arg-type]
 
         run = reproduction._run
@@ -216,7 +219,7 @@ def test_a_broken_line_of_results_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "gcn-csbm.csv"
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(ZooError, match=r"gcn-csbm\.csv, line 3 is not a run"):
-        reproduction.read_results(path)
+        read_results(path)
 
 
 def test_a_line_that_stands_there_twice_is_one_run(tmp_path: Path) -> None:
@@ -230,7 +233,7 @@ def test_a_table_of_ones_own_is_run_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(TABLE)
     (result,) = reproduce(path, cells="shallow", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
-    assert [row.cell for row in reproduction.read_results(tmp_path / "r" / "mine.csv")] == ["gcn/shallow"]
+    assert [row.cell for row in read_results(tmp_path / "r" / "mine.csv")] == ["gcn/shallow"]
     assert math.isfinite(result.mean or math.nan)
 
 
@@ -241,19 +244,19 @@ def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_pat
     with pytest.raises(RecipeError, match="the zoo has results called transfer"):
         reproduce(path, results=tmp_path)
     own = resource("recipes") / "tables" / "transfer.toml"
-    assert reproduction.find_table(own).title == reproduction.find_table("transfer").title
+    assert find_table(own).title == find_table("transfer").title
 
 
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the zoo's tables."""
-    monkeypatch.setattr(reproduction, "_table_folder", lambda: tmp_path)
+    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
     return tmp_path
 
 
 def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
     (tables / "depth.toml").write_text(TABLE)
-    shallow, deep = reproduction.find_table("depth").cells
+    shallow, deep = find_table("depth").cells
     base = find("gcn-csbm")
     assert (shallow.name, deep.name) == ("gcn/shallow", "gcn/deep")
     assert shallow.recipe.model == {**base.model, "hidden": 8}
@@ -265,7 +268,7 @@ def test_overrides_for_several_places_are_laid_on_in_the_files_order(tables: Pat
     text = TABLE.replace("[row.gcn.model]", '[row."g*".model]')
     text += '[cell."*/deep"]\ntraining = { epochs = 9, lr = 0.5 }\n[cell."gcn/[!d]*"]\nmodel.hidden = 3\n'
     (tables / "depth.toml").write_text(text)
-    shallow, deep = (cell.recipe for cell in reproduction.find_table("depth").cells)
+    shallow, deep = (cell.recipe for cell in find_table("depth").cells)
     base = find("gcn-csbm")
     assert (shallow.model["hidden"], shallow.training) == (3, base.training)
     assert (deep.model["hidden"], deep.training.epochs, deep.training.lr) == (4, 9, 0.5)
@@ -289,7 +292,7 @@ def test_a_wrong_table_is_one_clear_error(tables: Path, old: str, new: str, mess
     assert old in TABLE
     (tables / "depth.toml").write_text(TABLE.replace(old, new))
     with pytest.raises(RecipeError, match=message):
-        reproduction.find_table("depth")
+        find_table("depth")
 
 
 def test_cells_can_be_chosen(tables: Path, tmp_path: Path) -> None:
@@ -323,11 +326,11 @@ def test_a_run_that_another_table_has_is_taken_over(tables: Path, tmp_path: Path
         patch.setattr(reproduction, "_run", lambda *training: pytest.fail("a run is made again"))
         (taken,) = reproduce("again", cells="deep", seeds=1, **folders)
     assert taken.rows == there.rows[:1]
-    assert reproduction.read_results(tmp_path / "results" / "again.csv") == list(taken.rows)
+    assert read_results(tmp_path / "results" / "again.csv") == list(taken.rows)
     (tmp_path / "results" / "nodes.csv").write_text("of,another,kind\n1,2,3\n")
     reproduce("again", cells="deep", seeds=3, **folders)
     reproduce("layered", cells="deep", seeds=1, **folders)
-    assert len(reproduction.read_layers(tmp_path / "results", reproduction.find_table("layered"))) == 1
+    assert len(read_layers(tmp_path / "results", find_table("layered"))) == 1
 
 
 BASELINE = """
@@ -429,8 +432,8 @@ def test_a_table_says_why_it_has_no_runs(
     (tables / "rules.toml").write_text('not_run = "a week of time"' + RULES)
     results = reproduce("rules", cells="honest", seeds=1, results=tmp_path / "r", runs=tmp_path / "runs")
     assert results[0].verdict != "not run"
-    table = reproduction.find_table("rules")
-    rows = reproduction.read_results(tmp_path / "r" / "rules.csv")
+    table = find_table("rules")
+    rows = read_results(tmp_path / "r" / "rules.csv")
     assert "a week of time" in table_page(table, summaries(table, rows))
 
     def absent(*_: object, **__: object) -> None:
@@ -462,8 +465,8 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
     folders: dict[str, Any] = {"results": tmp_path / "r", "runs": tmp_path / "runs", "seeds": 2}
     shallow, deep, weak = reproduce("layered", jobs=2, **folders)
     path = tmp_path / "r" / "layered-layers.csv"
-    table = reproduction.find_table("layered")
-    rows = reproduction.read_layers(tmp_path / "r", table)
+    table = find_table("layered")
+    rows = read_layers(tmp_path / "r", table)
     assert [(row.cell, row.seed) for row in rows] == [("gcn/2", 0), ("gcn/2", 1), ("gcn/4", 0), ("gcn/4", 1)]
     assert [len(row.numbers) for row in rows] == [1, 1, 3, 3]
     assert len(weak.rows) == 2, "it has scores, but no model"
@@ -485,11 +488,11 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
     assert again == [shallow, deep, weak]
     (tables / "layered.toml").write_text(LAYERED.replace("dirichlet-energy", "mad"))
     reproduce("layered", **folders)
-    assert {row.measure for row in reproduction.read_layers(tmp_path / "r", reproduction.find_table("layered"))} == {
+    assert {row.measure for row in read_layers(tmp_path / "r", find_table("layered"))} == {
         "mad"
     }
     assert "dirichlet" not in path.read_text()
-    assert reproduction.list_results(tmp_path / "r") == ["layered"]
+    assert list_results(tmp_path / "r") == ["layered"]
 
 
 def test_several_measures_of_layers_are_of_the_same_models(tables: Path, tmp_path: Path) -> None:
@@ -501,7 +504,7 @@ def test_several_measures_of_layers_are_of_the_same_models(tables: Path, tmp_pat
             if one_by_one:
                 patch.setattr(loop, "_step", None)  # training anything would fail
             reproduce("layered", **folders)
-        rows = reproduction.read_layers(tmp_path / "r", reproduction.find_table("layered"))
+        rows = read_layers(tmp_path / "r", find_table("layered"))
         if len(rows) == 2:
             one_by_one |= {(row.cell, row.measure): row.values for row in rows}
     places = [("gcn/2", "mad"), ("gcn/2", "mu"), ("gcn/4", "mad"), ("gcn/4", "mu")]
@@ -515,7 +518,7 @@ def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
         text = f"cell,recipe,digest,seed,measure,values\ngcn/2,gcn-csbm,0,0,mad,{values}\n"
         (tmp_path / "layered-layers.csv").write_text(text)
         with pytest.raises(ZooError, match=r"layered-layers\.csv, line 2 is not a run"):
-            reproduction.read_layers(tmp_path, reproduction.find_table("layered"))
+            read_layers(tmp_path, find_table("layered"))
 
 
 @pytest.mark.parametrize(
@@ -532,7 +535,7 @@ def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
 def test_a_wrong_choice_of_layers_or_panels_is_told(tables: Path, old: str, new: str, message: str) -> None:
     (tables / "layered.toml").write_text(LAYERED.replace(old, new))
     with pytest.raises(RecipeError, match=message):
-        reproduction.find_table("layered")
+        find_table("layered")
 
 
 PUBLISHED = """
@@ -549,7 +552,7 @@ none = { model.num_layers = 4, published = {} }
 
 def test_a_published_value_takes_the_place_of_the_whole_of_the_base_recipes(tables: Path) -> None:
     (tables / "published.toml").write_text(PUBLISHED)
-    first, second, third = (cell.recipe.published for cell in reproduction.find_table("published").cells)
+    first, second, third = (cell.recipe.published for cell in find_table("published").cells)
     assert first == find("gcn-cora").published and first is not None
     assert second == published(81.0)
     assert third is None
@@ -557,14 +560,14 @@ def test_a_published_value_takes_the_place_of_the_whole_of_the_base_recipes(tabl
 
 def test_an_unknown_table_is_told_the_nearest() -> None:
     with pytest.raises(RecipeNotFound, match="did you mean planetoid"):
-        reproduction.find_table("planetiod")
+        find_table("planetiod")
 
 
 def test_results_are_made_by_the_recipes_as_they_are() -> None:
     results = Path(__file__).parent.parent / "results"
-    for name in reproduction.list_results(results):
-        digests = {(cell.name, cell.recipe.digest()) for cell in reproduction.find_table(name).cells}
-        rows = reproduction.read_results(results / f"{name}.csv")
+    for name in list_results(results):
+        digests = {(cell.name, cell.recipe.digest()) for cell in find_table(name).cells}
+        rows = read_results(results / f"{name}.csv")
         assert rows, name
         assert {(row.cell, row.digest) for row in rows} <= digests, name
         assert len({(row.cell, row.seed) for row in rows}) == len(rows), name
@@ -572,9 +575,9 @@ def test_results_are_made_by_the_recipes_as_they_are() -> None:
 
 def test_a_cell_has_its_first_seeds_or_tells_why_it_has_none() -> None:
     results = Path(__file__).parent.parent / "results"
-    for name in reproduction.list_tables():
-        rows = reproduction.read_results(results / f"{name}.csv")
-        for cell in reproduction.find_table(name).cells:
+    for name in list_tables():
+        rows = read_results(results / f"{name}.csv")
+        for cell in find_table(name).cells:
             seeds = [row.seed for row in rows if row.cell == cell.name]
-            assert seeds or cell.not_run != reproduction.Cell.not_run, f"{name}: {cell.name}"
+            assert seeds or cell.not_run != Cell.not_run, f"{name}: {cell.name}"
             assert seeds == list(range(min(len(seeds), cell.recipe.protocol.seeds))), f"{name}: {cell.name}"

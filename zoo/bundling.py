@@ -9,9 +9,12 @@ from zoo.api import score
 from zoo.datasets import splits
 from zoo.errors import CheckpointError
 from zoo.registry import Checkpoint, Hub, Runs, Score, Weights
-from zoo.reproduction import Row, find_table, read_results, run_folder, summarise
+from zoo.reproduction import run_folder
+from zoo.results import Row, read_results
+from zoo.tables import find_table
 from zoo.training.recipe import find
 from zoo.training.tasks import METRICS
+from zoo.verdicts import summarise
 
 __all__ = ["bundle"]
 

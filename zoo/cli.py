@@ -229,10 +229,11 @@ _runs = click.option("--runs", type=click.Path(path_type=Path), default="runs", 
 def reproduce(name: str | None, **options: Any) -> None:
     """Runs a TABLE or RECIPE, as far as its runs are missing, and compares; without a name, lists them."""
     from zoo import reproduction
+    from zoo.tables import list_tables
     from zoo.training.recipe import list_recipes
 
     if name is None:
-        for line in [*(f"table   {t}" for t in reproduction.list_tables()), *(f"recipe  {r}" for r in list_recipes())]:
+        for line in [*(f"table   {t}" for t in list_tables()), *(f"recipe  {r}" for r in list_recipes())]:
             click.echo(line)
         return
     rows = []

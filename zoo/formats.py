@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from zoo.registry import PER_CENT, Checkpoint, Published
 
 if TYPE_CHECKING:
-    from zoo.reproduction import Difference
+    from zoo.verdicts import Difference
 
 __all__ = [
     "CHECKPOINT_HEADER",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zoo._files import write_bytes
 from zoo.errors import ZooError
-from zoo.reproduction import CellResult, Table
+from zoo.tables import Table
+from zoo.verdicts import CellResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

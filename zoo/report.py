@@ -11,19 +11,9 @@ from zoo.errors import ZooError
 from zoo.formats import CHECKPOINT_HEADER, checkpoint_rows, difference, markdown_table, published, spread
 from zoo.plots import LayerMeans, draw, has_plot, numeric
 from zoo.registry import Checkpoint
-from zoo.reproduction import (
-    Cell,
-    CellResult,
-    LayerRow,
-    Row,
-    Table,
-    find_table,
-    list_results,
-    list_tables,
-    read_layers,
-    read_results,
-    summarise,
-)
+from zoo.results import LayerRow, Row, list_results, read_layers, read_results
+from zoo.tables import Cell, Table, find_table, list_tables
+from zoo.verdicts import CellResult, summarise
 
 __all__ = [
     "checkpoint_table",
