@@ -51,6 +51,13 @@ def _seed() -> None:
 
 
 @pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in the place of the zoo's tables."""
+    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that anything in the test wanted to sleep: it does not."""
     seconds: list[float] = []

@@ -172,13 +172,6 @@ note = "B is old."
     return find_table("deep")
 
 
-@pytest.fixture
-def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in the place of the zoo's tables."""
-    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
-    return tmp_path
-
-
 def row(cell: Cell, seed: int, test: float) -> Row:
     common: Any = {"metric": "accuracy", "val": test - 1, "epoch": 1, "epochs": 2, "seconds": 1.0}
     common |= {"python": "", "torch": "", "dgl": ""}

@@ -1,4 +1,4 @@
-"""Tables, verdicts, and results that are kept."""
+"""Runs are made once, kept, and compared."""
 
 import dataclasses
 import math
@@ -12,9 +12,9 @@ import pytest
 import torch
 from filelock import FileLock
 from scipy import stats
+from test_tables import LAYERED, TABLE
 
 from zoo import datasets, reproduction, weights
-from zoo._files import resource
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.report import summaries, table_page
 from zoo.reproduction import reproduce
@@ -22,52 +22,7 @@ from zoo.results import Row, add_rows, list_results, read_layers, read_results
 from zoo.tables import Cell, find_table, list_tables
 from zoo.training import loop
 from zoo.training import recipe as recipes
-from zoo.training.recipe import Published, Recipe, find
-from zoo.verdicts import judge
-
-TABLE = """
-title = "Depth and width"
-base = "{row}-csbm"
-rows = ["gcn"]
-columns = ["shallow", "deep"]
-[row.gcn.model]
-hidden = 8
-[column.deep]
-model = {num_layers = 4, hidden = 4}
-[cell."gcn/deep"]
-training.epochs = 7
-"""
-
-
-def published(value: float, std: float | None = None, runs: int | None = None) -> Published:
-    return Published(value=value, std=std, runs=runs, source="a paper")
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "n", "paper", "verdict"),
-    [
-        (80.0, 0.1, 10, None, "no published value"),
-        (80.4, 0.0, 10, published(80.0), "reproduced"),  # half a point
-        (80.6, 0.1, 10, published(80.0), "close"),
-        (80.6, 1.0, 10, published(80.0), "reproduced"),  # 80.0 lies in 80.6 ± 2.262 · 1.0 / √10 = 80.6 ± 0.715
-        (80.8, 1.0, 10, published(80.0), "close"),
-        (80.8, 1.0, 10, published(80.0, 1.0, 10), "reproduced"),  # Welch: t = 1.79, p = 0.09
-        (80.8, 1.0, 10, published(80.0, 0.1, 100), "close"),  # Welch: t = 2.53, p = 0.03
-        (82.0, 0.1, 10, published(80.0), "close"),
-        (82.1, 0.1, 10, published(80.0), "higher"),
-        (77.9, 0.1, 10, published(80.0), "lower"),
-        (77.9, None, 1, published(80.0, 3.0), "lower"),  # one run has no deviation to test with
-        (77.9, None, 1, published(77.5), "reproduced"),
-    ],
-)
-def test_verdict(mean: float, std: float | None, n: int, paper: Published | None, verdict: str) -> None:
-    assert judge(mean, std, n, paper, "accuracy") == verdict
-
-
-def test_a_point_of_nmse_is_a_hundredth_of_the_published_value() -> None:
-    assert judge(0.5025, 0.0, 5, published(0.5), "nmse") == "reproduced"
-    assert judge(0.508, 0.0, 5, published(0.5), "nmse") == "close"
-    assert judge(0.52, 0.0, 5, published(0.5), "nmse") == "higher"
+from zoo.training.recipe import Recipe, find
 
 
 def test_runs_are_kept_and_not_repeated(tmp_path: Path) -> None:
@@ -237,64 +192,6 @@ def test_a_table_of_ones_own_is_run_from_its_file(tmp_path: Path) -> None:
     assert math.isfinite(result.mean or math.nan)
 
 
-@pytest.mark.parametrize("text", [TABLE, None])
-def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_path: Path) -> None:
-    path = tmp_path / "transfer.toml"
-    path.write_text(text or (resource("recipes") / "gcn" / "gcn-csbm.toml").read_text().replace("gcn-csbm", "transfer"))
-    with pytest.raises(RecipeError, match="the zoo has results called transfer"):
-        reproduce(path, results=tmp_path)
-    own = resource("recipes") / "tables" / "transfer.toml"
-    assert find_table(own).title == find_table("transfer").title
-
-
-@pytest.fixture
-def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in the place of the zoo's tables."""
-    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
-    return tmp_path
-
-
-def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
-    (tables / "depth.toml").write_text(TABLE)
-    shallow, deep = find_table("depth").cells
-    base = find("gcn-csbm")
-    assert (shallow.name, deep.name) == ("gcn/shallow", "gcn/deep")
-    assert shallow.recipe.model == {**base.model, "hidden": 8}
-    assert deep.recipe.model == {**base.model, "hidden": 4, "num_layers": 4}
-    assert (shallow.recipe.training.epochs, deep.recipe.training.epochs) == (base.training.epochs, 7)
-
-
-def test_overrides_for_several_places_are_laid_on_in_the_files_order(tables: Path) -> None:
-    text = TABLE.replace("[row.gcn.model]", '[row."g*".model]')
-    text += '[cell."*/deep"]\ntraining = { epochs = 9, lr = 0.5 }\n[cell."gcn/[!d]*"]\nmodel.hidden = 3\n'
-    (tables / "depth.toml").write_text(text)
-    shallow, deep = (cell.recipe for cell in find_table("depth").cells)
-    base = find("gcn-csbm")
-    assert (shallow.model["hidden"], shallow.training) == (3, base.training)
-    assert (deep.model["hidden"], deep.training.epochs, deep.training.lr) == (4, 9, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("title =", "titel =", "'titel' is unknown"),
-        ('rows = ["gcn"]', 'rows = "gcn"', "'rows' is unknown or of a wrong type"),
-        ('rows = ["gcn"]\n', "", "rows missing"),
-        ("[column.deep]", "[column.depe]", "overrides for column depe"),
-        ("[column.deep]", '[column."Deep*"]', r"overrides for column Deep\*, which the table lacks"),
-        ('"gcn/deep"', '"gat/deep"', "overrides for cell gat/deep"),
-        ("num_layers = 4", "in_feats = 4", "model.in_feats"),
-        ('columns =', 'baseline = "gat"\ncolumns =', "baseline 'gat' is none of the rows gcn"),
-        ("training.epochs = 7", "training.epochs = 0", "gcn/deep: training.epochs: must be at least 1"),
-    ],
-)
-def test_a_wrong_table_is_one_clear_error(tables: Path, old: str, new: str, message: str) -> None:
-    assert old in TABLE
-    (tables / "depth.toml").write_text(TABLE.replace(old, new))
-    with pytest.raises(RecipeError, match=message):
-        find_table("depth")
-
-
 def test_cells_can_be_chosen(tables: Path, tmp_path: Path) -> None:
     (tables / "depth.toml").write_text(TABLE)
     (result,) = reproduce("depth", cells="deep", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
@@ -444,22 +341,6 @@ def test_a_table_says_why_it_has_no_runs(
     assert (weak.reason, last.reason) == ("nowhere to be found", "nowhere to be found")
 
 
-LAYERED = """
-title = "Depth"
-base = "gcn-csbm"
-rows = ["gcn"]
-columns = ["2", "4", "4, best test"]
-layers = "dirichlet-energy"
-[column.2]
-model.num_layers = 2
-[column.4]
-model.num_layers = 4
-[column."4, best test"]
-model.num_layers = 4
-protocol.select = "best-test"
-"""
-
-
 def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path) -> None:
     (tables / "layered.toml").write_text(LAYERED)
     folders: dict[str, Any] = {"results": tmp_path / "r", "runs": tmp_path / "runs", "seeds": 2}
@@ -488,9 +369,7 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
     assert again == [shallow, deep, weak]
     (tables / "layered.toml").write_text(LAYERED.replace("dirichlet-energy", "mad"))
     reproduce("layered", **folders)
-    assert {row.measure for row in read_layers(tmp_path / "r", find_table("layered"))} == {
-        "mad"
-    }
+    assert {row.measure for row in read_layers(tmp_path / "r", find_table("layered"))} == {"mad"}
     assert "dirichlet" not in path.read_text()
     assert list_results(tmp_path / "r") == ["layered"]
 
@@ -519,48 +398,6 @@ def test_a_broken_line_of_layers_is_named(tables: Path, tmp_path: Path) -> None:
         (tmp_path / "layered-layers.csv").write_text(text)
         with pytest.raises(ZooError, match=r"layered-layers\.csv, line 2 is not a run"):
             read_layers(tmp_path, find_table("layered"))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"dirichlet-energy"', '"energy"', "layers = 'energy': choose from dirichlet-energy, mad"),
-        ('"dirichlet-energy"', '["mad", "energy"]', "layers = 'energy': choose from dirichlet-energy, mad"),
-        ('layers = "dirichlet-energy"', "by_layer = true", "by_layer without layers"),
-        ("layers =", "panel = [2]\nlayers =", r"panel = \[2\]: a row has no such word"),
-        ("layers =", 'panel = ["gcn"]\nlayers =', "a row has no such word"),
-        ('base = "gcn-csbm"', 'base = "sage-nci1"', "gcn/2: layers are measured on one graph"),
-    ],
-)
-def test_a_wrong_choice_of_layers_or_panels_is_told(tables: Path, old: str, new: str, message: str) -> None:
-    (tables / "layered.toml").write_text(LAYERED.replace(old, new))
-    with pytest.raises(RecipeError, match=message):
-        find_table("layered")
-
-
-PUBLISHED = """
-title = "Published"
-base = "gcn-cora"
-rows = ["gcn"]
-columns = ["as in the recipe", "another", "none"]
-
-[column]
-another = { model.num_layers = 3, published = { value = 81.0, source = "a paper" } }
-none = { model.num_layers = 4, published = {} }
-"""
-
-
-def test_a_published_value_takes_the_place_of_the_whole_of_the_base_recipes(tables: Path) -> None:
-    (tables / "published.toml").write_text(PUBLISHED)
-    first, second, third = (cell.recipe.published for cell in find_table("published").cells)
-    assert first == find("gcn-cora").published and first is not None
-    assert second == published(81.0)
-    assert third is None
-
-
-def test_an_unknown_table_is_told_the_nearest() -> None:
-    with pytest.raises(RecipeNotFound, match="did you mean planetoid"):
-        find_table("planetiod")
 
 
 def test_results_are_made_by_the_recipes_as_they_are() -> None:
