@@ -15,7 +15,6 @@ from zoo.formats import difference, markdown_table, spread
 from zoo.plots import STYLES, Axis, draw, has_plot, numeric
 from zoo.report import (
     BEGIN,
-    END,
     checkpoint_table,
     last_layers,
     layer_means,
@@ -108,12 +107,12 @@ def test_every_checkpoint_has_a_line() -> None:
     assert [line.split("`")[1] for line in lines] == registry.list_checkpoints()
 
 
-def test_a_readme_without_the_marks_is_left_alone(tmp_path: Path) -> None:
+def test_a_readme_without_the_marks_is_told_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(f"{BEGIN}\n")
     with pytest.raises(ZooError, match="lacks the lines"):
         write_pages(tmp_path, tmp_path, tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text() == f"{BEGIN}\n"
-    assert END not in (tmp_path / "README.md").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"], "nor is anything else written"
 
 
 @pytest.mark.parametrize(

@@ -257,12 +257,19 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     Raises:
         ZooError: The README lacks the lines, or a file cannot be written.
     """
+    listing = _with_checkpoints(readme)  # what may fail comes first
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
     for name in sorted({*list_tables(), *list_results(results)}):
         table, rows = find_table(name), read_results(results / f"{name}.csv")
         written.append(docs / "results" / f"{name}.md")
         write_text(written[-1], table_page(table, summaries(table, rows), read_layers(results, table)))
+    write_text(readme, listing)
+    return [*written, readme]
+
+
+def _with_checkpoints(readme: Path) -> str:
+    """The README's text, with the list of checkpoints as it is now."""
     try:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
@@ -271,9 +278,7 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
         raise ZooError(f"{readme} lacks the lines {BEGIN} and {END}")
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
-    listed = checkpoint_table(registry.read().values())
-    write_text(readme, f"{head}{BEGIN}\n{listed}\n{END}{tail}")
-    return [*written, readme]
+    return f"{head}{BEGIN}\n{checkpoint_table(registry.read().values())}\n{END}{tail}"
 
 
 def write_plots(results: Path, docs: Path) -> list[Path]:
