@@ -152,10 +152,11 @@ def test_bundle_ships_the_run_with_the_best_validation_score(monkeypatch: pytest
     assert zoo.evaluate("gcn-csbm").value == entry.score.value
 
 
-def test_bundle_finds_a_run_that_another_cell_has_lent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bundle_finds_a_run_that_another_cell_has_lent(
+    monkeypatch: pytest.MonkeyPatch, tables: Path, tmp_path: Path
+) -> None:
     settings = 'title = "Twins"\nbase = "gcn-csbm"\nrows = ["gcn"]\ncolumns = ["first", "second"]\n'
-    (tmp_path / "twins.toml").write_text(settings + '[column.first]\nname = "twin"\n')
-    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
+    (tables / "twins.toml").write_text(settings + '[column.first]\nname = "twin"\n')
     folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
     run("reproduce", "twins", "--seeds", "1", *folders)
     registry.write({}, tmp_path / "checkpoints.json")
@@ -174,10 +175,9 @@ def test_the_shipped_seed_is_chosen_by_validation(metric: str, best: int) -> Non
     assert _best(rows).seed == best
 
 
-def test_bundle_refuses_a_cell_with_another_published_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bundle_refuses_a_cell_with_another_published_number(tables: Path) -> None:
     settings = 'title = "Twins"\nbase = "gcn-csbm"\nrows = ["gcn"]\ncolumns = ["csbm"]\n'
-    (tmp_path / "twins.toml").write_text(settings + '[row.gcn]\npublished = { value = 88.0, source = "a page" }\n')
-    monkeypatch.setattr("zoo.tables._table_folder", lambda: tmp_path)
+    (tables / "twins.toml").write_text(settings + '[row.gcn]\npublished = { value = 88.0, source = "a page" }\n')
     result = run("bundle", "gcn-csbm", "--table", "twins")
     assert (result.exit_code, "has no cell that is recipe 'gcn-csbm'" in result.stderr) == (2, True)
 

@@ -15,6 +15,7 @@ from zoo.formats import difference, markdown_table, spread
 from zoo.plots import STYLES, Axis, draw, has_plot, numeric
 from zoo.report import (
     BEGIN,
+    END,
     checkpoint_table,
     last_layers,
     layer_means,
@@ -107,11 +108,12 @@ def test_every_checkpoint_has_a_line() -> None:
     assert [line.split("`")[1] for line in lines] == registry.list_checkpoints()
 
 
-def test_a_readme_without_the_marks_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text(f"{BEGIN}\n")
-    with pytest.raises(ZooError, match="lacks the lines"):
+@pytest.mark.parametrize("text", [f"{BEGIN}\n".encode(), f"{END}\n{BEGIN}\n".encode(), b"\xff"])
+def test_a_readme_without_the_marks_is_told_before_anything_is_written(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_bytes(text)
+    with pytest.raises(ZooError, match=r"lacks the lines|cannot read"):
         write_pages(tmp_path, tmp_path, tmp_path / "README.md")
-    assert (tmp_path / "README.md").read_text() == f"{BEGIN}\n"
+    assert (tmp_path / "README.md").read_bytes() == text
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"], "nor is anything else written"
 
 

@@ -96,12 +96,14 @@ def test_a_wrong_table_is_one_clear_error(tables: Path, old: str, new: str, mess
         ('"dirichlet-energy"', '"energy"', "layers = 'energy': choose from dirichlet-energy, mad"),
         ('"dirichlet-energy"', '["mad", "energy"]', "layers = 'energy': choose from dirichlet-energy, mad"),
         ('layers = "dirichlet-energy"', "by_layer = true", "by_layer without layers"),
+        ('layers = "dirichlet-energy"', "layers = []\nby_layer = true", "by_layer without layers"),
         ("layers =", "panel = [2]\nlayers =", r"panel = \[2\]: a row has no such word"),
         ("layers =", 'panel = ["gcn"]\nlayers =', "a row has no such word"),
         ('base = "gcn-csbm"', 'base = "sage-nci1"', "gcn/2: layers are measured on one graph"),
     ],
 )
 def test_a_wrong_choice_of_layers_or_panels_is_told(tables: Path, old: str, new: str, message: str) -> None:
+    assert old in LAYERED
     (tables / "layered.toml").write_text(LAYERED.replace(old, new))
     with pytest.raises(RecipeError, match=message):
         find_table("layered")

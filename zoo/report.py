@@ -257,7 +257,7 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     Raises:
         ZooError: The README lacks the lines, or a file cannot be written.
     """
-    listing = _with_checkpoints(readme)  # what may fail comes first
+    listing = _with_checkpoints(readme)  # one without the lines is told before anything is written
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
     for name in sorted({*list_tables(), *list_results(results)}):
@@ -272,12 +272,12 @@ def _with_checkpoints(readme: Path) -> str:
     """The README's text, with the list of checkpoints as it is now."""
     try:
         text = readme.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ZooError(f"cannot read {readme}: {error.strerror}") from error
-    if BEGIN not in text or END not in text:
-        raise ZooError(f"{readme} lacks the lines {BEGIN} and {END}")
-    head, _, rest = text.partition(BEGIN)
-    tail = rest.partition(END)[2]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZooError(f"cannot read {readme}: {error}") from error
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ZooError(f"{readme} lacks the lines {BEGIN} and, behind it, {END}")
     return f"{head}{BEGIN}\n{checkpoint_table(registry.read().values())}\n{END}{tail}"
 
 

@@ -16,7 +16,7 @@ from zoo.tables import Table
 
 __all__ = ["LayerRow", "Row", "add_rows", "layers_path", "list_results", "read_layers", "read_results"]
 
-LAYERS = "-layers"  # what a table's file of these has behind its name
+LAYERS = "-layers"  # what the file of layers' measures has behind the table's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class LayerRow:
 
     Attributes:
         cell, recipe, digest, seed: Whose model.
-        measure: One of `MEASURES`.
+        measure: One of `zoo.tables.MEASURES`.
         values: First layer first, with spaces between them, six significant digits.
     """
 

@@ -150,10 +150,7 @@ def _find_recipe(name: str) -> Recipe:
 def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     _check_keys(settings, path)
     rows, columns = settings["rows"], settings["columns"]
-    layers = settings.get("layers", [])
-    layers = (layers,) if isinstance(layers, str) else tuple(layers)
-    if unknown := [measure for measure in layers if measure not in MEASURES]:
-        raise RecipeError(f"{path}: layers = {unknown[0]!r}: choose from {', '.join(MEASURES)}")
+    layers = _measures(settings)
     find_settings = functools.cache(recipes.find_settings)  # cells share their bases
     cells = tuple(_make_cell(settings, path, row, column, find_settings) for row in rows for column in columns)
     for cell in cells:
@@ -172,7 +169,7 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
 
 
 def _check_keys(settings: dict[str, Any], path: Path) -> None:
-    """Raises RecipeError for keys that are unknown, missing, of a wrong type, or name what the table lacks."""
+    """Raises RecipeError for keys that are unknown, missing, of a wrong type, or name what there is not."""
     known: dict[str, Any] = {"title": str, "base": str, "rows": list, "columns": list, "baseline": str, "not_run": str}
     known |= {"layers": (str, list), "panel": list, "by_layer": bool, "timed": bool}
     known |= {"row": dict, "column": dict, "cell": dict}
@@ -184,7 +181,9 @@ def _check_keys(settings: dict[str, Any], path: Path) -> None:
     rows, columns, baseline = settings["rows"], settings["columns"], settings.get("baseline")
     if baseline is not None and baseline not in rows:
         raise RecipeError(f"{path}: baseline {baseline!r} is none of the rows {', '.join(rows)}")
-    if settings.get("by_layer") and not settings.get("layers"):
+    if unknown := [measure for measure in _measures(settings) if measure not in MEASURES]:
+        raise RecipeError(f"{path}: layers = {unknown[0]!r}: choose from {', '.join(MEASURES)}")
+    if settings.get("by_layer") and not _measures(settings):
         raise RecipeError(f"{path}: by_layer without layers: name a measure, of {', '.join(MEASURES)}")
     if not all(word in range(1, 1 + len(row.split())) for word in settings.get("panel", []) for row in rows):
         raise RecipeError(f"{path}: panel = {settings['panel']}: a row has no such word; count them from 1")
@@ -192,6 +191,11 @@ def _check_keys(settings: dict[str, Any], path: Path) -> None:
     for kind, names in places.items():
         if unknown := [key for key in settings.get(kind, {}) if not fnmatch.filter(names, key)]:
             raise RecipeError(f"{path}: overrides for {kind} {', '.join(unknown)}, which the table lacks")
+
+
+def _measures(settings: dict[str, Any]) -> tuple[str, ...]:
+    layers = settings.get("layers", [])
+    return (layers,) if isinstance(layers, str) else tuple(layers)
 
 
 def _make_cell(
