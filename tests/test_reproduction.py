@@ -171,7 +171,9 @@ def test_cells_can_be_chosen(tables: Path, tmp_path: Path) -> None:
     (result,) = reproduce("depth", cells="deep", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
     assert result.cell.name == "gcn/deep"
     assert math.isfinite(result.mean or math.nan)
-    with pytest.raises(RecipeNotFound, match="has no cell like 'deeep': gcn/shallow, gcn/deep"):
+    (again,) = reproduce("depth", cells="g*/de?p", seeds=1, results=tmp_path / "r", runs=tmp_path / "r")
+    assert again.rows == result.rows
+    with pytest.raises(RecipeNotFound, match="has no cell like 'deeep'; the nearest of its 2: gcn/deep, gcn/shallow"):
         reproduce("depth", cells="deeep")
 
 

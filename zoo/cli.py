@@ -221,7 +221,7 @@ _runs = click.option("--runs", type=click.Path(path_type=Path), default="runs", 
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--cells", help="Only the cell ROW/COLUMN, or all whose name contains this.")
+@click.option("--cells", help="Only the cell ROW/COLUMN, or all whose name contains this or is like 'Cora */64'.")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds 0 … n-1. Default: as the recipe says.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes of one thread each.")
 @_results

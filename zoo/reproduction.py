@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import difflib
+import fnmatch
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -73,7 +75,8 @@ def reproduce(
 
     Args:
         name: A table or a recipe, or the path of the TOML file of one of your own.
-        cells: Only the cell of this name, or if there is none those whose name contains this.
+        cells: Only the cell of this name, or if there is none those whose name contains this or is like this pattern,
+            as in "Cora */64".
         seeds: Seeds 0 … seeds-1. Default: as many as each recipe says.
         jobs: Processes, each with one thread. A script that asks for more than one needs the usual
             `if __name__ == "__main__":` round its work.
@@ -94,9 +97,6 @@ def reproduce(
     seeds = None if seeds is None else check_count("seeds", seeds, RecipeError)
     table = find_table(name)
     chosen = _choose(table, cells)
-    if not chosen:
-        names = ", ".join(cell.name for cell in table.cells)
-        raise RecipeNotFound(f"table {table.name!r} has no cell like {cells!r}: {names}")
     results, runs = user_path(results), user_path(runs)
     path = results / f"{table.name}.csv"
     with locked(path):  # a place that cannot be written is told before anything is trained
@@ -153,7 +153,15 @@ def _choose(table: Table, cells: str | None) -> list[Cell]:
     """All cells if `cells` is None. A whole name goes first, for "GAT/Cora public" is a part of "G2GAT/Cora public"."""
     if cells is None:
         return list(table.cells)
-    return [cell for cell in table.cells if cell.name == cells] or [cell for cell in table.cells if cells in cell.name]
+    by_name = {cell.name: cell for cell in table.cells}
+    if cells in by_name:
+        return [by_name[cells]]
+    chosen = [cell for name, cell in by_name.items() if cells in name or fnmatch.fnmatchcase(name, cells)]
+    if not chosen:
+        near = ", ".join(difflib.get_close_matches(cells, by_name, n=5, cutoff=0))
+        problem = f"table {table.name!r} has no cell like {cells!r}"
+        raise RecipeNotFound(f"{problem}; the nearest of its {len(by_name)}: {near}")
+    return chosen
 
 
 def _trainings(table: Table, wanted: Iterable[tuple[Cell, int]]) -> list[_Training]:
