@@ -214,3 +214,18 @@ def test_an_unknown_merge_is_refused() -> None:
 def test_impossible_widths_are_refused(name: str, widths: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="positive"):
         make_conv(name, *widths)
+
+
+class Doubled(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return 2 * values
+
+
+def test_value_dropout_leaves_the_attention_as_it_is() -> None:
+    graph, x = dgl.graph(([0, 1, 2, 2], [1, 2, 0, 1])), torch.randn(3, 5, dtype=torch.float64)
+    conv = GATConv(5, 3, heads=2, value_dropout=0.5).double()
+    kept = conv.eval()(graph, x)
+    conv.train()
+    assert len(torch.unique(torch.stack([conv(graph, x) for _ in range(20)]), dim=0)) > 1
+    conv.value_dropout = Doubled()  # type: ignore[assignment]
+    torch.testing.assert_close(conv(graph, x) - conv.bias, 2 * (kept - conv.bias))

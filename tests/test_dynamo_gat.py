@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import zoo
 from zoo import ops, weights
 from zoo._dgl import dgl
-from zoo.errors import CheckpointError, ConfigError
+from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.models.dynamo_gat import FULL, DynamoGAT, Rule
 from zoo.training import loop
 from zoo.training.recipe import Recipe, find_settings, merge, parse
@@ -228,8 +228,10 @@ def test_pruning_sees_the_noise() -> None:
     assert (pruned(graph, passes=1).edge_weights(graph) - noisy).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("options", [{}, {"gradual": False}, {"noise": 0.1, "heads": 1}], ids=str)
-def test_removed_edges_are_left_out_of_the_computation(
+@pytest.mark.parametrize(
+    "options", [{}, {"gradual": False}, {"noise": 0.1, "heads": 1}, {"recalibrate": False}], ids=str
+)
+def test_removed_edges_are_left_out_of_the_computation_but_without_recalibration(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, scored, summed = some_graph(), [], []
@@ -247,8 +249,9 @@ def test_removed_edges_are_left_out_of_the_computation(
     monkeypatch.setattr(ops, "edge_softmax", noted_softmax)
     monkeypatch.setattr(ops, "propagate", noted_sums)
     model(graph)
-    assert scored == summed == (model.edge_weights(graph) > 0).sum(1).tolist()
-    assert max(summed) < graph.num_edges()
+    left = (model.edge_weights(graph) > 0).sum(1).tolist()
+    assert max(left) < graph.num_edges()
+    assert scored == summed == (left if options.get("recalibrate", True) else [graph.num_edges()] * LAYERS)
 
 
 def test_a_pruned_layer_is_one_on_a_graph_without_the_removed_edges() -> None:
@@ -432,6 +435,7 @@ def test_what_is_frozen_keeps_its_edges() -> None:
     assert torch.equal(frozen.edge_weights(graph), source.edge_weights(graph))  # type: ignore[operator]
     tuned: Any = zoo.finetune(source, other, epochs=5, patience=None, metric="accuracy", new_head=True).model
     assert tuned.load_report.new == ("head.linear.weight", "head.linear.bias")
+    assert (tuned.edge_weights(graph) == 1).all()  # whose weights are now of the other graph's edges
 
 
 @pytest.mark.parametrize("readout", ["mean", "max"])
@@ -441,6 +445,29 @@ def test_with_a_readout_there_is_noise_and_no_pruning(readout: str) -> None:
     assert not dict(model.named_buffers())
     assert (model.edge_weights(batch) == 1).all()
     assert not torch.equal(model.train()(batch), model(batch))
+
+
+def test_what_was_pruned_is_told_of_no_other_graph() -> None:
+    model = pruned(some_graph())
+    with pytest.raises(GraphError, match="not the graph whose edges were pruned: pass that one, prepared by"):
+        model.pruned_edges(some_graph(seed=2))
+    assert make().double().pruned_edges(some_graph()).share == 0  # nothing was pruned of any
+
+
+@pytest.mark.parametrize("options", [{}, {"recalibrate": False}, {"covariance": "correlation", "sign": "+"}], ids=str)
+@pytest.mark.parametrize("way", ["autocast", "bfloat16"])
+def test_half_floats_prune_too(way: str, options: dict[str, Any]) -> None:
+    graph = some_graph()
+    graph.ndata["feat"] = graph.ndata["feat"].float()
+    model = make(**options).train()
+    if way == "bfloat16":
+        model, graph.ndata["feat"] = model.bfloat16(), graph.ndata["feat"].bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        for _ in range(3):
+            logits = model(graph)
+    logits.float().sum().backward()
+    assert (model.edge_weights(graph) < 1).any()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("num_layers", [2, 4])
@@ -501,7 +528,7 @@ def test_a_training_that_diverges_prunes_nothing() -> None:
     assert (model.edge_weights(graph) == 1).all()
 
 
-def test_whole_numbers_of_any_size_are_numbers() -> None:
+def test_whole_numbers_are_numbers() -> None:
     graph, large = some_graph(), 2**1000
     model = make(noise=large, rate=large, rate_growth=large, beta=large, prune_every=1).double()
     make(fixed_threshold=large, prune_every=large).double().train()(graph)

@@ -680,6 +680,28 @@ ROUTES += [(method, {"backbone": name}) for method in ("label-sbp", "feature-sbp
 every_route = pytest.mark.parametrize(("method", "arguments"), ROUTES, ids=str)
 
 
+def test_a_part_of_another_module_is_loaded_like_one_alone() -> None:
+    graph = make_graph()
+    source, target = (torch.nn.ModuleDict({"part": make("dynamo-gat", prune_every=1, rate=0.5)}) for _ in range(2))
+    source["part"].train()(graph)
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(target.eval()["part"](graph), source.eval()["part"](graph))
+    assert (target["part"].edge_weights(graph) < 1).any()  # type: ignore[operator]
+
+
+@every_route
+@pytest.mark.parametrize("without_dropout", [False, True])
+def test_what_is_said_to_be_the_same_in_training_is(
+    method: str, arguments: dict[str, Any], without_dropout: bool
+) -> None:
+    graph = make_graph()
+    dropouts = {name: 0.0 for name in ("dropout", "input_dropout", "attention_dropout") if method in takers(name)}
+    model = make(method, **arguments, **(dropouts if without_dropout else {}))
+    graph = model.prepare(graph)
+    if model.same_in_training:
+        assert torch.equal(model.train()(graph), model.eval()(graph))
+
+
 def assert_learns(model: ZooModel, logits: Tensor) -> None:
     logits.float().square().sum().backward()
     gradients = [parameter.grad for parameter in model.parameters()]
@@ -706,3 +728,11 @@ def test_all_learn_under_autocast(method: str, arguments: dict[str, Any], sparse
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(model.prepare(graph))
     assert_learns(model, logits)
+
+
+def test_features_beyond_the_models_precision_are_refused() -> None:
+    graph = make_graph()
+    graph.ndata["feat"] = graph.ndata["feat"].double()
+    graph.ndata["feat"][2, 1] = 1e39
+    with pytest.raises(GraphError, match="1 values that are NaN or infinite, the first at node 2, feature 1"):
+        make("gcn")(graph)

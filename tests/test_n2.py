@@ -192,13 +192,17 @@ def test_steps_that_are_recomputed_have_the_same_gradients(
 ) -> None:
     graph = random_graph(40)
     model, x = randomised(make(**options)).train(), features(graph)
-    found = []
+    found, steps, advance = [], [], N2._advance
+    monkeypatch.setattr(N2, "_advance", lambda *arguments: steps.append(0) or advance(*arguments))  # type: ignore[func-returns-value]
+    counts = []
     for limit in (n2.RECOMPUTE_FROM, 0):
         monkeypatch.setattr(n2, "RECOMPUTE_FROM", limit)
         torch.manual_seed(1)  # dropout
         logits = model(graph, x)
         found.append([logits, *torch.autograd.grad(logits.square().sum(), [x, *model.parameters()])])
+        counts.append(len(steps))
     assert all(torch.equal(kept, anew) for kept, anew in zip(*found, strict=True))
+    assert counts[1] - counts[0] == 2 * counts[0]
 
 
 def test_the_names_of_the_nodes_play_no_part_in_the_answer_for_a_graph() -> None:
@@ -239,7 +243,7 @@ def differs(one: Tensor, other: Tensor) -> bool:
     return float((one - other).detach().abs().max()) > 1e-12 * float(other.detach().abs().max())
 
 
-def test_without_message_update_every_step_reads_the_first_messages() -> None:
+def test_without_message_update_there_are_no_parameters_for_it() -> None:
     model = make(num_layers=6, share_layers=False, message_update=False)
     assert not [name for name in model.state_dict() if name.startswith("message_updates")]
 

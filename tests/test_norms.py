@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.nn import norms
-from zoo.nn.norms import BatchNorm, ClusterNorm, ContraNorm, LayerNorm, Norms, PairNorm, RowNorm
+from zoo.nn.norms import PAIRNORM_MODES, BatchNorm, ClusterNorm, ContraNorm, LayerNorm, Norms, PairNorm, RowNorm
 
 EPSILON = 1e-5
 CLUSTERS = torch.tensor([0, 2, 0, 0, 2, 3, 2, 0])  # 1 is empty, 3 holds one node
@@ -302,3 +302,21 @@ IMPOSSIBLE: list[tuple[Callable[[], Any], str]] = [
 def test_impossible_arguments_are_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@pytest.mark.parametrize("mode", PAIRNORM_MODES)
+def test_pairnorm_of_many_half_floats_is_that_of_floats(mode: str) -> None:
+    graph, x = dgl.graph(([0], [1]), num_nodes=3000), torch.randn(3000, 3, generator=torch.Generator().manual_seed(0))
+    norm, half = PairNorm(mode=mode), x.bfloat16()
+    torch.testing.assert_close(norm(half, graph).float(), norm(half.float(), graph), rtol=0.02, atol=0.02)
+    zero = torch.zeros(4, 3, dtype=torch.float16, requires_grad=True)
+    norm(zero, dgl.graph(([0], [1]), num_nodes=4)).sum().backward()
+    assert zero.grad is not None
+    assert zero.grad.isfinite().all()
+
+
+def test_a_node_alone_in_its_cluster_has_a_gradient_in_half_floats() -> None:
+    x = torch.randn(3, 2).half().requires_grad_()
+    ClusterNorm(2, 2)(x, torch.tensor([0, 0, 1])).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()

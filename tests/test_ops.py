@@ -322,3 +322,18 @@ def test_powers_of_differences_are_summed_over_edges(
 def test_powers_of_small_differences_are_not_lost() -> None:
     graph, x = dgl.graph(([0, 1], [1, 0])), torch.tensor([[1000.0], [1000.0625]])
     assert ops.propagate_differences(graph, x, 2.0).tolist() == [[0.0625**2]] * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sums_of_many_half_floats_are_right(dtype: torch.dtype) -> None:
+    hub = dgl.graph((torch.arange(3000), torch.zeros(3000, dtype=torch.int64)), num_nodes=3000)
+    for reducer, expected in {"mean": 1.0, "sum": 3000.0, "max": 1.0}.items():
+        found = ops.readout(hub, torch.ones(3000, 2, dtype=dtype), reducer)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), torch.full((1, 2), expected), rtol=0.01, atol=0)
+    attention = ops.edge_softmax(hub, torch.zeros(3000, dtype=dtype))
+    torch.testing.assert_close(attention.float(), torch.full((3000,), 1 / 3000), rtol=0.01, atol=0)
+    ends = torch.zeros(3000, 1, dtype=dtype, requires_grad=True)
+    ops.edge_add(hub, torch.zeros_like(ends), ends).sum().backward()
+    assert ends.grad is not None
+    assert ends.grad[0].item() == pytest.approx(3000, rel=0.01)

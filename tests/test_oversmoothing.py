@@ -250,6 +250,14 @@ def test_constant_representations_of_a_regular_graph_have_no_energy() -> None:
     assert abs(dirichlet_energy(complete(4), torch.full((4, 3), 0.7)).item()) < 1e-12
 
 
+def test_near_collapse_the_energy_by_degrees_is_that_of_what_is_left() -> None:
+    graph, noise = undirected(random_graph(2)), rand(12)
+    collapsed = 1000 * graph.in_degrees().double().sqrt().unsqueeze(1)
+    assert dirichlet_energy(graph, collapsed).abs() < 1e-20
+    found = dirichlet_energy(graph, collapsed + 1e-6 * noise)
+    torch.testing.assert_close(found, 1e-12 * dirichlet_energy(graph, noise), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("name", ["energy, nodes", "mu"])
 def test_nearly_collapsed_representations_are_told_apart(name: str) -> None:
     noise, offset = rand(12), 1000.0
@@ -309,6 +317,12 @@ def test_representations_of_another_shape_are_refused(metric: Metric, shape: tup
 def test_a_graph_without_nodes_is_refused(metric: Metric) -> None:
     with pytest.raises(GraphError, match="no nodes"):
         metric(dgl.graph(([], [])), torch.ones(0, 3))
+
+
+def test_rank_of_whole_numbers_and_of_no_features() -> None:
+    whole = torch.arange(24).reshape(12, 2)
+    assert attractor_rank(random_graph(0), whole) == attractor_rank(random_graph(0), whole.double()) == 1
+    assert attractor_rank(random_graph(0), torch.ones(12, 0)) == 0
 
 
 @pytest.mark.parametrize(
@@ -398,6 +412,11 @@ def test_sid_gives_the_papers_table_6() -> None:
 def test_sid_refuses_what_does_not_fit(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(GraphError, match=message):
         sid(random_graph(0), **{"label": torch.zeros(12, dtype=torch.int64), **arguments})
+
+
+def test_sid_refuses_a_graph_without_nodes() -> None:
+    with pytest.raises(GraphError, match="no nodes"):
+        sid(dgl.graph(([], [])), torch.zeros(0, dtype=torch.int64))
 
 
 # Layers of a model

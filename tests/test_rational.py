@@ -291,3 +291,16 @@ def test_an_unknown_version_is_refused() -> None:
 def test_impossible_degrees_are_refused(degrees: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="two positive numbers up to 100"):
         Rational(degrees=degrees)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_large_half_floats_do_not_overflow(version: str) -> None:
+    module, x = Rational(2, version=version).eval(), torch.tensor([[-40.0, 12.0, 40.0], [6.0, 0.5, -12.0]])
+    clusters = torch.tensor([0, 1])
+    half = x.half().requires_grad_()
+    found = module(half, clusters)
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found.float(), module(x, clusters), rtol=1e-3, atol=1e-3)
+    found.float().sum().backward()
+    gradients = [part.grad for part in (half, module.numerator, module.denominator)]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)

@@ -308,6 +308,7 @@ def test_steps_that_are_remembered_are_of_the_model_as_it_is(kind: str) -> None:
         (torch.tensor([0.0, 1.0, 1.0]), torch.tensor([True, True, False]), "label is torch.float32"),
         (torch.tensor([0, 1, 1]), torch.tensor([1, 1, 0]), r"train_mask torch.int64 of shape \(3,\)"),
         (torch.zeros(3, 2).long(), torch.tensor([True, True, False]), r"label is torch.int64 of shape \(3, 2\)"),
+        (torch.zeros(3, 1).long(), torch.ones(3, 1).bool(), r"label is torch.int64 of shape \(3, 1\)"),
     ],
 )
 @pytest.mark.parametrize("scalable", [False, True])
@@ -335,3 +336,14 @@ def test_labels_that_cannot_be_used_are_refused(label: Tensor, mask: Tensor, mes
 def test_impossible_arguments_are_refused(kind: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make(kind, **arguments)
+
+
+@pytest.mark.parametrize("backbone", ["gcn", "gcnii"])
+def test_tiles_take_two_precisions(backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = dgl.graph(([0, 1, 2], [1, 2, 0]))
+    graph.ndata["feat"] = torch.randn(3, IN_FEATS)
+    model = make("feature", backbone=backbone).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        kept = model(graph)
+        monkeypatch.setattr(sbp, "KEPT", 0)
+        torch.testing.assert_close(model(graph).float(), kept.float(), rtol=0.05, atol=0.05)

@@ -157,10 +157,10 @@ class ZooModel(nn.Module, ABC):
         `__init__` sees no data: such buffers begin empty.
         """
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As in every module; see `make_room`."""
-        self.make_room(state_dict)
-        return super().load_state_dict(state_dict, strict, assign)
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+        """PyTorch's step for one module of many, before that for its parts; see `make_room`."""
+        self.make_room({key.removeprefix(prefix): part for key, part in state_dict.items() if key.startswith(prefix)})
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def reset_head(self, num_classes: int) -> None:
         """Puts a new, untrained last layer for `num_classes` in the place of the old one.
@@ -252,7 +252,9 @@ class ZooModel(nn.Module, ABC):
         if given.dtype == dtype:
             return compress(given)
         # A cast that takes part in a gradient refers to its origin, and so cannot be remembered.
-        return compress(given.to(dtype) if given.requires_grad else per_tensor(given, dtype, lambda: given.to(dtype)))
+        cast = given.to(dtype) if given.requires_grad else per_tensor(given, dtype, lambda: given.to(dtype))
+        per_tensor(cast, "checked", lambda: check_features(cast))  # what is beyond this type has become infinite
+        return compress(cast)
 
     def save_pretrained(
         self, save_directory: str | Path, *, push_to_hub: bool = False, repo_id: str | None = None, **options: Any

@@ -51,6 +51,7 @@ __all__ = [
     "readout",
     "reverse",
     "select_edges",
+    "widened",
 ]
 
 BLOCK_SIZE = 1 << 18  # edges; with eight heads some 8 MB for each value of an edge, and 16 for each index
@@ -72,7 +73,11 @@ def batch_sizes(graph: "dgl.DGLGraph", device: torch.device) -> Tensor:
 
 def in_degrees(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
     """In-degrees with dtype and device of `like`, shape (num_nodes, 1)."""
-    return per_graph(graph, ("in_degrees", like.dtype, like.device), lambda: graph.in_degrees().to(like).unsqueeze(1))
+
+    def compute() -> Tensor:
+        return _in_links(graph, 1, like.device).offsets.diff().to(like).unsqueeze(1)
+
+    return per_graph(graph, ("in_degrees", like.dtype, like.device), compute)
 
 
 def degree_scale(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
@@ -351,12 +356,21 @@ def propagate_differences(graph: "dgl.DGLGraph", feat: Tensor, exponent: float) 
     return result
 
 
+def widened(values: Tensor) -> Tensor:
+    """Half floats as floats, others as they are: for what overflows, or loses its sums' small terms, in half floats."""
+    return values.float() if values.dtype.itemsize < 4 else values
+
+
+def _segment_reduce(values: Tensor, reducer: str, offsets: Tensor) -> Tensor:
+    return torch.segment_reduce(widened(values), reducer, offsets=offsets).to(values.dtype)
+
+
 class _EdgeSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, offsets: Tensor, receivers: Tensor, scores: Tensor) -> Tensor:
-        largest = torch.segment_reduce(scores, "max", offsets=offsets)
+        largest = _segment_reduce(scores, "max", offsets)
         exponentials = torch.exp(scores - largest[receivers])
-        totals = torch.segment_reduce(exponentials, "sum", offsets=offsets)
+        totals = _segment_reduce(exponentials, "sum", offsets)
         result = exponentials.div_(totals[receivers])
         ctx.save_for_backward(offsets, receivers, result)
         return result
@@ -366,7 +380,7 @@ class _EdgeSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor]:
         offsets, receivers, result = ctx.saved_tensors
         weighted = result * grads[0]
-        totals = torch.segment_reduce(weighted, "sum", offsets=offsets)
+        totals = _segment_reduce(weighted, "sum", offsets)
         return None, None, weighted.addcmul_(result, totals[receivers], value=-1)
 
 
@@ -409,8 +423,8 @@ class _EdgeAdd(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
         (grad,) = grads
         place = ctx.graph, ctx.heads, grad.device
-        grad_src = torch.segment_reduce(grad[_out_order(*place)], "sum", offsets=_out_links(*place).offsets)
-        return None, grad_src, torch.segment_reduce(grad, "sum", offsets=_in_links(*place).offsets), None
+        grad_src = _segment_reduce(grad[_out_order(*place)], "sum", _out_links(*place).offsets)
+        return None, grad_src, _segment_reduce(grad, "sum", _in_links(*place).offsets), None
 
 
 def edge_add(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
@@ -471,10 +485,10 @@ def _receiver_blocks(graph: "dgl.DGLGraph", block_size: int) -> Iterator[tuple["
 def readout(graph: "dgl.DGLGraph", feat: Tensor, reducer: str) -> Tensor:
     """Sum, mean or max of each graph's nodes: (num_nodes, width) to (num_graphs, width)."""
     sizes = batch_sizes(graph, feat.device)
-    if feat.device.type == "cpu" and feat.dtype.itemsize >= 4:
-        return dgl.ops.segment_reduce(sizes, feat, reducer)  # PyTorch's bits, up to twelve times as fast
-    # DGL of the package index knows no other device, and no half floats.
-    return torch.segment_reduce(feat, reducer, lengths=sizes)
+    wide = widened(feat)
+    if feat.device.type == "cpu":
+        return dgl.ops.segment_reduce(sizes, wide, reducer).to(feat.dtype)  # PyTorch's bits, up to twelve times as fast
+    return torch.segment_reduce(wide, reducer, lengths=sizes).to(feat.dtype)  # DGL of the package index knows no GPU
 
 
 def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:

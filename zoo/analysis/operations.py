@@ -5,14 +5,15 @@ The rule: products are counted, a multiplication with its addition as two operat
 - 2 · rows · inner width · columns for a product of dense matrices, of each of a batch of such;
 - 2 · non-zeros · width for a product of a sparse matrix and a dense one: a sum over the in-neighbours, with weights or
   without (2 · edges · width), and the first layer where `zoo.nn.sparse_linear` keeps the features sparse;
-- 2 · edges · width for inner products of the ends of edges;
+- 2 · edges · width for inner products of the ends of edges, but not those of half floats or of a graph with more edges
+  than pairs of nodes, which run as plain multiplications;
 - 2 · rows · width for a sum of rows by an index: over edges in G²'s gate, over the nodes of classes or clusters.
 
 Left out is what takes a few operations for each element of a matrix, or for each edge and head: biases, activations,
 normalisations, softmax, scores such as GAT's aᵀ W x_i, pooling, and whatever is done to indices.
 
 Counted is what runs, not what a formula would take: W is multiplied before or after the sum as the model does it, and
-an edge that a model has pruned from its graph costs nothing.
+an edge that a model has pruned from its graph costs nothing (DYNAMO-GAT without recalibration leaves it there).
 """
 
 from collections.abc import Callable

@@ -82,13 +82,20 @@ def dirichlet_energy(graph: "dgl.DGLGraph", feat: Tensor, *, normalize: str = "d
     feat = _as_double(graph, feat)
     degrees = ops.in_degrees(graph, feat)
     if normalize == "degrees":
-        feat = feat * ops.degree_scale(graph, feat)
-        return (feat * (degrees * feat - ops.propagate(graph, feat))).sum()
+        return _laplacian_trace(graph, feat * ops.degree_scale(graph, feat), degrees)
     feat = feat - feat.mean(0)  # changes no difference, and keeps squares small that are subtracted from each other
     squares = feat.square().sum(1, keepdim=True)
     ends = degrees * squares + ops.propagate(graph, squares)
     products = (feat * ops.propagate(graph, feat)).sum()
     return (ends.sum() - 2 * products).clamp(min=0) / graph.num_nodes()
+
+
+def _laplacian_trace(graph: "dgl.DGLGraph", x: Tensor, degrees: Tensor) -> Tensor:
+    """tr(Xᵀ (D - A) X), from what is left of X without its mean row: near collapse X itself would cancel out."""
+    mean = (degrees * x).sum(0) / degrees.sum().clamp(min=1)
+    y = x - mean
+    one_way = degrees - ops.in_degrees(ops.reverse(graph), x)  # 0 on an undirected graph
+    return (y * (degrees * y - ops.propagate(graph, y))).sum() + mean @ (one_way * y).sum(0)
 
 
 def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
@@ -125,11 +132,11 @@ def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
     check_choice("pairs", pairs, PAIRS)
     feat = _as_double(graph, feat)
     unit = feat / _one_for_zero(torch.linalg.vector_norm(feat, dim=1, keepdim=True))
-    simple = _simple(graph)
-    counts, partners = ops.in_degrees(simple, feat), ops.propagate(simple, unit)
-    if pairs != "neighbors":
-        others, everyone = torch.full_like(counts, graph.num_nodes() - 1), unit.sum(0) - unit
-        counts, partners = (others, everyone) if pairs == "all" else (others - counts, everyone - partners)
+    counts, partners = feat.new_full((len(feat), 1), len(feat) - 1), unit.sum(0) - unit
+    if pairs != "all":
+        simple = _simple(graph)
+        near_counts, near = ops.in_degrees(simple, feat), ops.propagate(simple, unit)
+        counts, partners = (near_counts, near) if pairs == "neighbors" else (counts - near_counts, partners - near)
     paired = counts > 0
     if not paired.any():
         raise GraphError(f"MAD over {pairs!r} pairs is undefined: this graph of {graph.num_nodes()} nodes has none")
@@ -224,11 +231,13 @@ def attractor_rank(graph: "dgl.DGLGraph", feat: Tensor, *, tolerance: float = 1e
     """
     if not 0 <= tolerance < 1:
         raise ConfigError(f"tolerance must be at least 0 and below 1, got {tolerance}")
-    rounding = _ROUNDINGS * torch.finfo(feat.dtype).eps
+    rounding = _ROUNDINGS * torch.finfo(feat.dtype).eps if feat.is_floating_point() else 0.0
     feat = _as_double(graph, feat).detach()
     if not feat.isfinite().all():
         return feat.new_tensor(torch.nan)
     spread = torch.linalg.svdvals(feat - feat.mean(0))
+    if not len(spread):  # no features
+        return feat.new_zeros(())
     least = torch.maximum(tolerance * spread.max(), rounding * torch.linalg.vector_norm(feat))
     return (spread > least).sum().double()
 
@@ -263,9 +272,9 @@ def sid(
         Scalar in [0, (n − 1)/2].
 
     Raises:
-        GraphError: `label`, `negative` or `known` does not fit the graph.
+        GraphError: The graph has no nodes, or `label`, `negative` or `known` does not fit it.
     """
-    num_nodes = graph.num_nodes()
+    num_nodes = _num_nodes(graph)
     if negative is not None and negative.num_nodes() != num_nodes:
         raise GraphError(f"negative has {negative.num_nodes()} nodes and graph {num_nodes}: give both the same nodes")
     label = _per_node(graph, "label", label)
@@ -308,10 +317,14 @@ def per_layer(
         return [float(metric(graph, feat)) for feat in model.layers(model.prepare(graph))]
 
 
-def _as_double(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
-    num_nodes = graph.num_nodes()
-    if num_nodes == 0:
+def _num_nodes(graph: "dgl.DGLGraph") -> int:
+    if graph.num_nodes() == 0:
         raise GraphError("the graph has no nodes")
+    return int(graph.num_nodes())
+
+
+def _as_double(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+    num_nodes = _num_nodes(graph)
     if feat.dim() != 2 or len(feat) != num_nodes:
         raise GraphError(f"feat has shape {tuple(feat.shape)}: expected ({num_nodes}, width), one row per node")
     return feat.double()

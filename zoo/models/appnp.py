@@ -15,22 +15,19 @@ Read as signed propagation (arXiv:2502.11394, table 5), A⁺ = Σ_{i=0}^{k+1} α
 1 - α in the place of this α, and K = k + 1, A⁺ - A⁻ is what takes H to Z⁽ᴷ⁾.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from zoo import ops
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
-from zoo.model import ZooModel
 from zoo.models import register
-from zoo.nn.convs import LinearConv
+from zoo.nn.propagated_mlp import PropagatedMLP, check_steps
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = ["APPNP", "PersonalisedLinear"]
-
-MAX_STEPS = 10_000
 
 
 @register(
@@ -40,7 +37,7 @@ MAX_STEPS = 10_000
     authors="Johannes Gasteiger and Aleksandar Bojchevski and Stephan Günnemann",
     venue="ICLR 2019",
 )
-class APPNP(ZooModel):
+class APPNP(PropagatedMLP):
     """Linear layers with ReLU between them; the last one's output is propagated.
 
     Args:
@@ -70,38 +67,17 @@ class APPNP(ZooModel):
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
-        super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        if not 1 <= num_steps <= MAX_STEPS:
-            raise ConfigError(f"num_steps must be from 1 to {MAX_STEPS}, got {num_steps}")
-        if not 0 <= alpha <= 1:
-            raise ConfigError(f"alpha must be from 0 to 1, got {alpha}")
-        self.hidden, self.num_steps, self.alpha, self.edge_dropout = hidden, num_steps, alpha, edge_dropout
-        plain = self.num_hidden(num_layers) - (readout is not None)
-        widths = [in_feats] + [hidden] * plain
-        self.mlp = nn.ModuleList(LinearConv(before, after) for before, after in pairwise(widths))
-        if readout is not None:  # the head sees pooled graphs only
-            self.mlp.append(self.make_propagation(widths[-1], hidden))
-        self.dropout = Dropout(dropout)
-        self.head = self.make_head(num_classes)
-
-    def make_propagation(self, in_feats: int, out_feats: int) -> "PersonalisedLinear":
-        """A linear layer with this model's propagation behind it."""
-        return PersonalisedLinear(
-            in_feats, out_feats, num_steps=self.num_steps, alpha=self.alpha, edge_dropout=self.edge_dropout
+        propagated = partial(PersonalisedLinear, num_steps=num_steps, alpha=alpha, edge_dropout=edge_dropout)
+        super().__init__(
+            in_feats,
+            num_classes,
+            propagated=propagated,
+            num_layers=num_layers,
+            hidden=hidden,
+            dropout=dropout,
+            readout=readout,
+            transforms=transforms,
         )
-
-    def make_head(self, num_classes: int) -> nn.Module:
-        """The last linear layer and the propagation; behind a readout a linear layer."""
-        if self.readout is not None:
-            return LinearConv(self.hidden, num_classes)
-        return self.make_propagation(self.hidden, num_classes)
-
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
-        """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
-        state = self.dropout(feat)
-        for layer in self.mlp:
-            state = self.dropout(nn.functional.relu(layer(graph, state)))
-            yield state
 
 
 class PersonalisedLinear(nn.Module):
@@ -120,6 +96,9 @@ class PersonalisedLinear(nn.Module):
 
     def __init__(self, in_feats: int, out_feats: int, *, num_steps: int, alpha: float, edge_dropout: float) -> None:
         super().__init__()
+        check_steps(num_steps)
+        if not 0 <= alpha <= 1:
+            raise ConfigError(f"alpha must be from 0 to 1, got {alpha}")
         self.num_steps, self.alpha = num_steps, alpha
         self.linear = Linear(in_feats, out_feats)
         self.edge_dropout = Dropout(edge_dropout)

@@ -9,7 +9,7 @@ A message-passing layer's activation function is replaced by three steps on the 
 
 Nodes of different clusters pass through different functions, which keeps them apart in depth.
 
-Where the authors' code differs from the paper, both can be had:
+Where the authors' code differs from the paper, both can be had, but for k-means:
 
 - `norm="cluster"` is the formula above, over the nodes of the graph at hand, in evaluation too (with a readout:
   averages from training, so that a graph's answer does not depend on its batch); `norm="row"` standardises each node's
@@ -18,6 +18,9 @@ Where the authors' code differs from the paper, both can be had:
 - The code refits the centroids every 20th call, evaluations included. Here `refit_every` counts training calls only,
   so that evaluation is a pure function; `refit_every=1` refits at each, `refit_threshold` when the clusters have
   loosened.
+- The code's k-means is that of the package fast_pytorch_kmeans: with the cosine distance its centroids are means of the
+  rows as they are, so that long rows count for more, and a cluster that loses its nodes gets the centroid 0. Here
+  (`zoo.nn.kmeans`) they are means of rows of length 1, and such a cluster keeps its centroid. There is no option.
 - The published numbers come from `distance="cosine"`, degrees (5, 4) and version A.
 """
 

@@ -13,23 +13,19 @@ From the authors' code: a bias beside s, and dropout before both linear layers o
 Read as signed propagation (arXiv:2502.11394, table 5), A⁺ = Σ_i α_i Âⁱ + Âᵏ⁺¹ and A⁻ = Σ_j α_j Âᵏ, indices as printed.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from zoo import ops
 from zoo._dgl import dgl
-from zoo.errors import ConfigError
-from zoo.model import ZooModel
 from zoo.models import register
-from zoo.nn.convs import LinearConv
-from zoo.nn.sparse_linear import Dropout, Features, Linear
+from zoo.nn.propagated_mlp import PropagatedMLP, check_steps
+from zoo.nn.sparse_linear import Features, Linear
 
 __all__ = ["DAGNN", "AdaptiveLinear"]
-
-MAX_STEPS = 10_000
 
 
 @register(
@@ -39,7 +35,7 @@ MAX_STEPS = 10_000
     authors="Meng Liu and Hongyang Gao and Shuiwang Ji",
     venue="KDD 2020",
 )
-class DAGNN(ZooModel):
+class DAGNN(PropagatedMLP):
     """Linear layers with ReLU between them; the last one's output is propagated, and every hop of it is gated.
 
     Args:
@@ -65,30 +61,16 @@ class DAGNN(ZooModel):
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
-        super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        if not 1 <= num_steps <= MAX_STEPS:
-            raise ConfigError(f"num_steps must be from 1 to {MAX_STEPS}, got {num_steps}")
-        self.hidden, self.num_steps = hidden, num_steps
-        plain = self.num_hidden(num_layers) - (readout is not None)
-        widths = [in_feats] + [hidden] * plain
-        self.mlp = nn.ModuleList(LinearConv(before, after) for before, after in pairwise(widths))
-        if readout is not None:  # the head sees pooled graphs only
-            self.mlp.append(AdaptiveLinear(widths[-1], hidden, num_steps=num_steps))
-        self.dropout = Dropout(dropout)
-        self.head = self.make_head(num_classes)
-
-    def make_head(self, num_classes: int) -> nn.Module:
-        """The last linear layer and the propagation; behind a readout a linear layer."""
-        if self.readout is not None:
-            return LinearConv(self.hidden, num_classes)
-        return AdaptiveLinear(self.hidden, num_classes, num_steps=self.num_steps)
-
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
-        """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
-        state = self.dropout(feat)
-        for layer in self.mlp:
-            state = self.dropout(nn.functional.relu(layer(graph, state)))
-            yield state
+        super().__init__(
+            in_feats,
+            num_classes,
+            propagated=partial(AdaptiveLinear, num_steps=num_steps),
+            num_layers=num_layers,
+            hidden=hidden,
+            dropout=dropout,
+            readout=readout,
+            transforms=transforms,
+        )
 
 
 class AdaptiveLinear(nn.Module):
@@ -105,6 +87,7 @@ class AdaptiveLinear(nn.Module):
 
     def __init__(self, in_feats: int, out_feats: int, *, num_steps: int) -> None:
         super().__init__()
+        check_steps(num_steps)
         self.num_steps = num_steps
         self.linear = Linear(in_feats, out_feats)
         self.gate = Linear(out_feats, 1)

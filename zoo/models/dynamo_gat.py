@@ -42,9 +42,9 @@ accuracy on Cora (docs/methods/dynamo-gat.md). The paper's five ablations are `n
 the bracket in p is 1; `fixed_threshold`; `gradual=False`; and `recalibrate=False`, where the weights are w_ij α_ij and
 α_ij a share of all edges, removed ones too.
 
-A removed edge is left out of its layer's graph: neither scores nor messages are computed along it (without
-recalibration its score is, for the others' shares). A node that loses all others keeps its self-loop, which is a
-transform of the recipe. C is taken along edges, O(edges · width), never as a matrix.
+A removed edge is left out of its layer's graph: neither scores nor messages are computed along it. (Without
+recalibration both are, for the others' shares need its score; its message is times 0.) A node that loses all others
+keeps its self-loop, which is a transform of the recipe. C is taken along edges, O(edges · width), never as a matrix.
 
 Weights are of the edges of one graph, and known again by the edges' ends, whatever their order. On any other graph, and
 on the same with its nodes numbered anew, the model is what it is without pruning; training there starts all weights
@@ -67,7 +67,7 @@ from zoo import ops
 from zoo._cache import latest, per_graph
 from zoo._checks import check_choice
 from zoo._dgl import dgl
-from zoo.errors import ConfigError
+from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.model import ZooModel, eval_mode
 from zoo.models import register
 from zoo.nn.convs import GATConv, LinearConv
@@ -242,8 +242,20 @@ class Pruning(nn.Module):
             self._layer(depth).resize(num_edges)
 
     def knows(self, graph: Graph) -> bool:
-        """Whether the weights are of this graph's edges."""
-        return bool(torch.equal(self.fingerprint.cpu(), _fingerprint(graph)))
+        """Whether the weights are of this graph's edges.
+
+        Raises:
+            CheckpointError: A file says so, and has not as many.
+        """
+        if not torch.equal(self.fingerprint.cpu(), _fingerprint(graph)):
+            return False
+        if (count := len(self._layer(0).levels)) != graph.num_edges():
+            raise CheckpointError(f"the model has weights of {count} edges for a graph of {graph.num_edges()}")
+        return True
+
+    def is_of_another_graph(self, graph: Graph) -> bool:
+        """Whether the weights are of the edges of some graph, and not of this."""
+        return len(self._layer(0).levels) > 0 and not self.knows(graph)
 
     def begins_to_prune(self, graph: Graph) -> bool:
         """Called before the first layer of each pass: whether it is one that prunes; if so, the graph becomes known."""
@@ -335,7 +347,7 @@ class WeightedGATConv(GATConv):
         weight = src.new_ones(graph.num_edges()) if weight is None else weight
         attention = self._weighted(graph, src, dst, weight)
         numbers = ops.edge_numbers(graph, self.heads, src.device)
-        return torch.zeros_like(weight).index_add_(0, numbers, attention) / self.heads
+        return attention.new_zeros(graph.num_edges()).index_add_(0, numbers, attention) / self.heads
 
     def _weighted(self, graph: Graph, src: Tensor, dst: Tensor, weight: Tensor) -> Tensor:
         """The α, as values of edges."""
@@ -474,13 +486,14 @@ class DynamoGAT(ZooModel):
     def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
         """Each attention layer's states; the dropout before the last linear layer is part of the last."""
         prunes = self.pruning is not None and self.pruning.begins_to_prune(graph)
+        pruned = self.pruning if self.pruning is not None and self.pruning.knows(graph) else None
         state = first = self._first(feat)
         for depth, conv in enumerate(cast(list[WeightedGATConv], list(self.convs))):
             if self.training and self.noise > 0:
                 state = state + self.noise * torch.randn_like(state)
-            if self.pruning is not None and prunes:
-                self.pruning.prune(depth, graph, state, conv)
-            edges, weight = self._edges(depth, graph, state)
+            if pruned is not None and prunes:
+                pruned.prune(depth, graph, state, conv)
+            edges, weight = (graph, None) if pruned is None else pruned.edges(depth, graph, state)[:2]
             new = nn.functional.elu(conv(edges, state, weight))
             state = ops.lerp(new, first, self.initial_residual)
             yield self.dropout(state) if depth == len(self.convs) - 1 else state
@@ -489,12 +502,6 @@ class DynamoGAT(ZooModel):
         """h(0)."""
         state = nn.functional.elu(self.embed(self.dropout(feat)))
         return nn.functional.layer_norm(state, (self.width,)) if self.normalize_first else state
-
-    def _edges(self, depth: int, graph: Graph, like: Tensor) -> tuple[Graph, Tensor | None]:
-        """The graph of a layer, and the weights of its edges."""
-        if self.pruning is None or not self.pruning.knows(graph):
-            return graph, None
-        return self.pruning.edges(depth, graph, like)[:2]
 
     def edge_weights(self, graph: "dgl.DGLGraph") -> Tensor:
         """w of each edge in each attention layer, (num_layers, num_edges), in the order of `graph.edges()`.
@@ -515,7 +522,12 @@ class DynamoGAT(ZooModel):
         Args:
             graph: The prepared graph that was pruned.
             feat: See `forward`.
+
+        Raises:
+            GraphError: Another graph was pruned, or this one before it was prepared.
         """
+        if self.pruning is not None and self.pruning.is_of_another_graph(graph):
+            raise GraphError("this is not the graph whose edges were pruned: pass that one, prepared by model.prepare")
         with eval_mode(self):
             state = [self._first(self._input(graph, feat)), *self.layers(graph, feat)][-2]
         senders, receivers = (ends.long() for ends in graph.edges(order="eid"))

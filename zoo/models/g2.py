@@ -15,8 +15,9 @@ Where the authors' code differs from the paper, or the paper leaves a choice:
 - `mean_gate=True`: the mean over the neighbours instead of the sum, as in the code. A self-loop is no neighbour: the
   code adds loops inside its convolutions only, here they are a transform of the recipe.
 - `gate_conv=False`: F̂ is F, the default of the authors' scripts.
-- σ is ReLU, around graph attention ELU, in the code. It takes the means of a GAT's four heads over four neighbouring
-  channels of one head; here they are over the heads.
+- σ is ReLU, around graph attention ELU, in the code. It has a bias and an ELU for each of a GAT's four heads, and takes
+  means over four neighbouring channels of one head; here the mean is over the heads, and bias and ELU follow it. With
+  one head, as in the recipes, there is no difference.
 - In the code a node's gate looks at its out-neighbours, here, as everywhere in the zoo, at its in-neighbours.
 - Dropout on the features and before the last layer, none between, as in the code. The defaults are those of its script
   for synthetic Cora.

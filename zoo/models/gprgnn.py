@@ -14,8 +14,8 @@ there are the two that its script uses: `init="ppr"` with α = 0 (only γ_K) and
 With `init="ppr"` and the γ kept as they start this is APPNP; with α = 0 in addition, SGC behind an MLP.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,15 +24,13 @@ from zoo import ops
 from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
-from zoo.model import ZooModel
 from zoo.models import register
-from zoo.nn.convs import LinearConv
+from zoo.nn.propagated_mlp import PropagatedMLP, check_steps
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = ["GPRGNN", "PropagatedLinear"]
 
 INITS = ("ppr", "nppr", "random")
-MAX_STEPS = 10_000
 
 
 @register(
@@ -42,7 +40,7 @@ MAX_STEPS = 10_000
     authors="Eli Chien and Jianhao Peng and Pan Li and Olgica Milenkovic",
     venue="ICLR 2021",
 )
-class GPRGNN(ZooModel):
+class GPRGNN(PropagatedMLP):
     """Linear layers with ReLU between them; the last one's output is propagated.
 
     Args:
@@ -75,35 +73,18 @@ class GPRGNN(ZooModel):
         readout: str | None = None,
         transforms: Sequence[str] = (),
     ) -> None:
-        super().__init__(in_feats, num_classes, readout=readout, transforms=transforms)
-        _check_gamma(num_steps, init, alpha)
-        self.hidden, self.num_steps, self.init, self.alpha = hidden, num_steps, init, alpha
-        self.propagation_dropout = propagation_dropout
-        plain = self.num_hidden(num_layers) - (readout is not None)
-        widths = [in_feats] + [hidden] * plain
-        self.mlp = nn.ModuleList(LinearConv(before, after) for before, after in pairwise(widths))
-        if readout is not None:  # the head sees pooled graphs only
-            self.mlp.append(self.make_propagation(widths[-1], hidden))
-        self.dropout = Dropout(dropout)
-        self.head = self.make_head(num_classes)
-
-    def make_propagation(self, in_feats: int, out_feats: int) -> "PropagatedLinear":
-        """A linear layer with this model's propagation behind it."""
-        gamma = _initial_gamma(self.num_steps, self.init, self.alpha)
-        return PropagatedLinear(in_feats, out_feats, gamma, dropout=self.propagation_dropout)
-
-    def make_head(self, num_classes: int) -> nn.Module:
-        """The last linear layer and the propagation; behind a readout a linear layer."""
-        if self.readout is not None:
-            return LinearConv(self.hidden, num_classes)
-        return self.make_propagation(self.hidden, num_classes)
-
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
-        """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
-        state = self.dropout(feat)
-        for layer in self.mlp:
-            state = self.dropout(nn.functional.relu(layer(graph, state)))
-            yield state
+        super().__init__(
+            in_feats,
+            num_classes,
+            propagated=partial(
+                PropagatedLinear, num_steps=num_steps, init=init, alpha=alpha, dropout=propagation_dropout
+            ),
+            num_layers=num_layers,
+            hidden=hidden,
+            dropout=dropout,
+            readout=readout,
+            transforms=transforms,
+        )
 
 
 class PropagatedLinear(nn.Module):
@@ -112,15 +93,20 @@ class PropagatedLinear(nn.Module):
     Args:
         in_feats: Width of the input.
         out_feats: Width of the output.
-        gamma: Where γ starts, (num_steps + 1,).
+        num_steps: K.
+        init: How γ starts, see `GPRGNN`.
+        alpha: See there.
         dropout: On X W + b, before it is propagated.
 
     Shapes:
         graph with N nodes, input (N, in_feats), a Tensor or `SparseFeatures`; output (N, out_feats).
     """
 
-    def __init__(self, in_feats: int, out_feats: int, gamma: Tensor, *, dropout: float) -> None:
+    def __init__(
+        self, in_feats: int, out_feats: int, *, num_steps: int, init: str, alpha: float, dropout: float
+    ) -> None:
         super().__init__()
+        gamma = _initial_gamma(num_steps, init, alpha)
         self.linear = Linear(in_feats, out_feats)
         self.gamma = nn.Parameter(gamma)
         self.dropout = Dropout(dropout)
@@ -136,17 +122,13 @@ class PropagatedLinear(nn.Module):
         return total
 
 
-def _check_gamma(num_steps: int, init: str, alpha: float) -> None:
-    if not 1 <= num_steps <= MAX_STEPS:
-        raise ConfigError(f"num_steps must be from 1 to {MAX_STEPS}, got {num_steps}")
+def _initial_gamma(num_steps: int, init: str, alpha: float) -> Tensor:
+    """Where γ starts, (num_steps + 1,); see `GPRGNN`."""
+    check_steps(num_steps)
     check_choice("init", init, INITS)
     lowest = 0 if init == "ppr" else -1
     if not lowest <= alpha <= 1:
         raise ConfigError(f"alpha must be from {lowest} to 1 for init={init!r}, got {alpha}")
-
-
-def _initial_gamma(num_steps: int, init: str, alpha: float) -> Tensor:
-    """Where γ starts, (num_steps + 1,); see `GPRGNN`."""
     if init == "random":
         gamma = torch.empty(num_steps + 1).uniform_(-1, 1)
         return gamma / gamma.abs().sum()

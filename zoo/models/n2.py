@@ -375,7 +375,7 @@ class AttentionPathways(Pathways):
         owners = _owners(graph, scores.device)
         largest = ops.readout(graph, scores.detach(), "max")
         exponentials = (scores - largest.index_select(0, owners)).exp()
-        totals = torch.zeros_like(largest).index_add(0, owners, exponentials)
+        totals = exponentials.new_zeros(largest.shape).index_add(0, owners, exponentials)
         return Weights(exponentials / totals.index_select(0, owners))
 
     def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
@@ -648,7 +648,8 @@ class N2(ZooModel):
         scale: Divide and clip weights as the code does, see the module.
         layer_norm: Layer normalisation behind every sum, as in the code.
         pathways: What weighs the sums of both GlobMPs: `"proximity"`, ψ, or for the ablations `"attention"`, a softmax
-            of ψ / √(kq), which builds the n × n_p weights, and `"uniform"`, means. `scale` has no part in these two.
+            of ψ / √(kq), which builds the n × n_p weights, and `"uniform"`, means. `scale` has no part in these two,
+            and in means the pseudo-nodes' states R have none but in the readout: else their parameters learn nothing.
         adaptation: False leaves out eq. (8): no M̂, and R as it is.
         local_passing: False leaves out eq. (9): Q as it is, and [M ‖ M̂ ‖ Q] for M_local.
         global_passing: False leaves out eq. (10): Q, M and R as they are.
@@ -706,9 +707,9 @@ class N2(ZooModel):
         num_updates = self.num_steps - 1 if message_update and global_passing else 0
         self.embed = NonLinear(in_feats, state_width + hidden, dropout)
         self.pseudo_states = _normal(num_pseudo_nodes, state_width)
-        most = 1 if share_layers else self.num_steps
-        self.steps = nn.ModuleList(Step(self.design) for _ in range(most))
-        self.message_updates = nn.ModuleList(MessageUpdate(self.design) for _ in range(min(num_updates, most)))
+        num_sets = 1 if share_layers else self.num_steps
+        self.steps = nn.ModuleList(Step(self.design) for _ in range(num_sets))
+        self.message_updates = nn.ModuleList(MessageUpdate(self.design) for _ in range(min(num_updates, num_sets)))
         self.pool = PseudoNodeReadout(self.design) if by_pseudo_nodes else None
         self.head = self.make_head(num_classes)
 

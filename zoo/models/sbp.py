@@ -20,7 +20,8 @@ signed:
 - `"sgc"`: steps on the features, and a linear layer behind them;
 - `"gcn"`: H ← ReLU(LN[(1 - λ) H + λ (α Â⁺ - β Â⁻) H W]), and a graph convolution by Â⁺ behind them, as behind the
   normalisations of the comparison. In the first layer, whose H has another width, the update (α Â⁺ - β Â⁻) H W stands
-  alone, without λ. Without `skip_weights`, W and the dropout before it act on what is kept, too: H ← ReLU(step(H W));
+  alone, without λ. Without `skip_weights`, W and the dropout before it act on what is kept, too: H ← ReLU(step(H W)).
+  H W has a bias, which a step propagates with it; with `skip_weights`, the row-stochastic Â⁺ and α = β it cancels out;
 - `"gcnii"`: GCNII (`zoo.models.gcnii`), where a step takes the place of ÂH.
 
 A row of softmax(A⁻) has three values for `LabelSBP`, so that sums over classes are all it takes, O(n · d), and nothing
@@ -273,7 +274,7 @@ class LabelSBP(SBP):
         label, mask = graph.ndata.get("label"), graph.ndata.get("train_mask")
         if label is None or mask is None:
             return torch.full((graph.num_nodes(),), self.num_classes, device=graph.device)
-        if mask.dtype != torch.bool or label.shape != mask.shape or label.is_floating_point():
+        if mask.dtype != torch.bool or label.shape != mask.shape or label.dim() != 1 or label.is_floating_point():
             raise GraphError(
                 f"label is {label.dtype} of shape {tuple(label.shape)}, train_mask {mask.dtype} of shape "
                 f"{tuple(mask.shape)}: expected a class number and a bool for each node"
@@ -330,7 +331,7 @@ class FeatureSBP(SBP):
             )
         starts = dense(feat).split(sizes)
         return lambda state: torch.cat(
-            [_Repelled.apply(start, part) for start, part in zip(starts, state.split(sizes), strict=True)]
+            [_repelled_in_tiles(*parts) for parts in zip(starts, state.split(sizes), strict=True)]
         )
 
 
@@ -347,6 +348,12 @@ def _repelling(feat: Features, sizes: list[int]) -> list[Tensor]:
 
     owner = constant(feat) if len(sizes) == 1 else None
     return compute() if owner is None else per_tensor(owner, _repelling, compute)
+
+
+def _repelled_in_tiles(start: Tensor, state: Tensor) -> Tensor:
+    """softmax(-start startᵀ) state; under autocast the two come in different precisions."""
+    result: Tensor = _Repelled.apply(start.to(state.dtype), state)
+    return result
 
 
 class _Repelled(torch.autograd.Function):

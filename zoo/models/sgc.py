@@ -81,7 +81,7 @@ class SGC(ZooModel):
         self.num_steps = self.num_hidden(num_layers, head_apart=self.linear_head)
         self.width = in_feats if hidden is None else hidden
         self.reduction = None if hidden is None else Linear(in_feats, hidden, bias=False, init="glorot")
-        self.norms = nn.ModuleList(Norms(norms, self.width, scale=norm_scale) for _ in range(self.num_steps) if norms)
+        self.norms = nn.ModuleList(Norms(norms, self.width, scale=norm_scale) for _ in range(self.num_steps))
         self.residual = float(residual)
         self.drop_edge, self.drop_message = DropEdge(drop_edge), DropMessage(drop_message)
         self.head = self.make_head(num_classes)
@@ -106,7 +106,7 @@ class SGC(ZooModel):
             output = self.drop_message(graph, state)
             if self.residual != 0:
                 output = output + self.residual * state
-            state = self.norms[k](output, graph) if self.norms else output
+            state = self.norms[k](output, graph)
             yield state
 
     def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:

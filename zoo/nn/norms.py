@@ -59,6 +59,9 @@ class ClusterNorm(nn.Module):
 
     def forward(self, x: Tensor, clusters: Tensor) -> Tensor:
         """See the class."""
+        return self._standardised(ops.widened(x), clusters).to(x.dtype)
+
+    def _standardised(self, x: Tensor, clusters: Tensor) -> Tensor:
         if self.running and not self.training:
             scale = (self.variances + EPSILON).rsqrt()
             return (x - self.means.index_select(0, clusters)) * scale.index_select(0, clusters)
@@ -71,7 +74,7 @@ class ClusterNorm(nn.Module):
         return centred * (variances + EPSILON).rsqrt().index_select(0, clusters)
 
     def forget(self) -> None:
-        """Starts the running averages anew: the clusters are no longer the same."""
+        """Starts the running averages of all clusters that occur from now on anew: they are no longer the same."""
         if self.running:
             self.updates.zero_()
 
@@ -169,6 +172,9 @@ class PairNorm(nn.Module):
 
     def forward(self, x: Tensor, graph: Graph) -> Tensor:
         """See the class."""
+        return self._normalised(ops.widened(x), graph).to(x.dtype)
+
+    def _normalised(self, x: Tensor, graph: Graph) -> Tensor:
         means = _graph_means(x, graph)
         if self.mode == "PN-SCS":
             return self.scale * x * _inverse_norms(_squares(x)) - means

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from zoo import ops
 from zoo._checks import check_choice
 from zoo.errors import ConfigError
 
@@ -286,9 +287,9 @@ class Rational(nn.Module):
         denominator: Tensor = self.denominator
         if self.version == "D" and self.training:
             numerator, denominator = _jitter(numerator), _jitter(denominator)
-        arguments = (x, numerator, denominator, clusters, self.version)
-        result: Tensor = _RationalFunction.apply(*arguments)
-        return result
+        wide = (ops.widened(part) for part in (x, numerator, denominator))  # 10⁵ is no half float
+        result: Tensor = _RationalFunction.apply(*wide, clusters, self.version)
+        return result.to(x.dtype)
 
     def extra_repr(self) -> str:
         """What `repr` shows."""
