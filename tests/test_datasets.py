@@ -926,6 +926,14 @@ def test_from_arrays_takes_edges_in_any_form(edges: Any) -> None:
     assert edge_keys(datasets.from_arrays(edges, FEAT, undirected=False)).tolist() == [1, 5, 8]
 
 
+def test_that_weights_of_edges_are_not_taken_is_told() -> None:
+    weighted = scipy.sparse.coo_matrix(([0.5, 0, 1, 3], EDGES), shape=(3, 3))
+    with pytest.warns(UserWarning, match="the zoo's edges have no weights: each entry of the matrix but 0 is 1"):
+        graph = datasets.from_arrays(weighted, FEAT, undirected=False)
+    assert graph.num_edges() < 4
+    assert not graph.edata
+
+
 @pytest.mark.parametrize("feat", [FEAT, np.array(FEAT), torch.tensor(FEAT), scipy.sparse.csr_matrix(np.array(FEAT))])
 def test_from_arrays_takes_features_in_any_form(feat: Any) -> None:
     graph = datasets.from_arrays(EDGES, feat, [0, 1, 1], MASK, [False, True, False], num_nodes=3)
@@ -1117,7 +1125,8 @@ def test_read_folder(tmp_path: Path) -> None:
     assert graph.ndata["val_mask"].tolist() == [False, True, False]
     assert edge_keys(graph).tolist() == [1, 2, 3, 6]
 
-    graph = read_graph(write_csv(tmp_path, "x,label\n1,0.5\n2,1\n", "src,dst,weight\n1,0,9\n"), undirected=False)
+    with pytest.warns(UserWarning, match=r"edges\.csv: weight is not read: the zoo's edges have no weights"):
+        graph = read_graph(write_csv(tmp_path, "x,label\n1,0.5\n2,1\n", "src,dst,weight\n1,0,9\n"), undirected=False)
     assert edge_keys(graph).tolist() == [2]
     assert graph.ndata["label"].dtype == torch.float32
     assert graph.ndata.keys() == {"feat", "label"}

@@ -74,5 +74,7 @@ def test_few_cells_have_no_correlation(tmp_path: Path, cells: int) -> None:
 
 def test_the_page_has_what_the_committed_results_give() -> None:
     result = CliRunner().invoke(SCRIPT["main"], ["--results", str(ROOT / "results")])
-    page = (ROOT / "docs" / "depth-study.md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in result.output.splitlines() if line not in page] == []
+    assert result.exit_code == 0
+    page = (ROOT / "docs" / "depth-study.md").read_text(encoding="utf-8")
+    assert result.output.count("\n| Cora ") >= 10
+    assert result.output.strip() in page

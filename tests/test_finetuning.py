@@ -188,6 +188,15 @@ def test_a_folder_of_other_settings_or_data_is_refused(digits: object, tmp_path:
         zoo.finetune("gcn-csbm", zoo.datasets.load("digits", seed=1), epochs=2, folder=tmp_path)
 
 
+def test_a_folder_without_a_name_is_the_current_one(
+    digits: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    zoo.finetune("gcn-csbm", digits, epochs=2, folder="")
+    with pytest.raises(RecipeError, match=r"belongs to another run \(epochs: 2 there, 3 here\)"):
+        zoo.finetune("gcn-csbm", digits, epochs=3, folder="")
+
+
 def test_the_trained_head_can_be_kept_for_fewer_classes(digits: object) -> None:
     graph = zoo.datasets.load("digits")
     for part in ("train_mask", "val_mask", "test_mask"):

@@ -551,8 +551,14 @@ def test_from_pretrained_wants_its_own_class(hub: FakeHub) -> None:
     zoo.push(zoo.load(NAME), "org/mine")
     with pytest.raises(CheckpointError, match="is a GCN, not a GAT"):
         zoo.models.get("gat").from_pretrained("org/mine")
-    for source in ("org/none", "../x/y/z", "no such folder"):
-        with pytest.raises(CheckpointNotFound):
+    for source, message in {
+        "org/none": "org/none",
+        "hf://none": "'hf://none' is not of the form hf://organisation/name",
+        "../x/y/z": "'../x/y/z': there is no such folder",
+        "no such folder": "'no such folder': there is no such folder",
+        NAME: f"there is no such folder: zoo.load\\('{NAME}'\\) loads the zoo's checkpoint",
+    }.items():
+        with pytest.raises(CheckpointNotFound, match=message):
             zoo.models.get("gcn").from_pretrained(source)
     with pytest.warns(UserWarning, match="new and untrained: head"):
         assert zoo.models.get("gcn").from_pretrained("org/mine", num_classes=9).num_classes == 9

@@ -139,8 +139,9 @@ def test_names_of_the_tables_of_depth_say_what_is_trained(table: str, splits: di
 
 
 def test_like_for_like_has_one_setting_at_each_depth() -> None:
-    for column in ("2", "16", "32", "96"):
+    for column in ("2", "4", "8", "16", "32", "64", "96"):
         cells = [cell.recipe for cell in find_table("cna-depth").cells if cell.column == column]
+        assert len(cells) == 2 * 3 * 4
         common = {(r.model["hidden"], dataclasses.replace(r.training, groups=()), r.protocol) for r in cells}
         assert len(common) == 1
 

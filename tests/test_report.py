@@ -24,6 +24,7 @@ from zoo.report import (
     write_pages,
     write_plots,
 )
+from zoo.reproduction import reproduce
 from zoo.results import LayerRow, Row, add_rows, list_results, read_layers, read_results
 from zoo.tables import Cell, Table, find_table, list_tables
 from zoo.training.recipe import Published
@@ -39,6 +40,17 @@ def test_committed_pages_are_up_to_date(tmp_path: Path) -> None:
     for path in written:
         committed = ROOT / path.relative_to(tmp_path)
         assert committed.read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), f"{committed}: `zoo report`"
+
+
+def test_results_of_ones_own_table_are_passed_over(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    reproduce("gcn-csbm", seeds=1, results=results, runs=tmp_path)
+    (results / "mine.csv").write_text((results / "gcn-csbm.csv").read_text())
+    readme = tmp_path / "README.md"
+    readme.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    names = {path.stem for path in (*write_pages(results, tmp_path, readme), *write_plots(results, tmp_path))}
+    assert "gcn-csbm" in names
+    assert "mine" not in names
 
 
 def test_the_guide_to_fine_tuning_quotes_the_generated_numbers() -> None:

@@ -315,6 +315,16 @@ def test_a_table_says_why_it_has_no_runs(
     monkeypatch.setattr("zoo.datasets.loading.load", absent)
     weak, _, last = reproduce("rules", seeds=1, results=tmp_path / "r", runs=tmp_path / "other")
     assert (weak.reason, last.reason) == ("nowhere to be found", "nowhere to be found")
+    (honest,) = reproduce("rules", cells="honest", seeds=3, results=tmp_path / "r", runs=tmp_path / "other")
+    assert len(honest.rows) == 1
+    assert honest.failures == ("gcn-csbm: nowhere to be found",)
+    assert (weak.failures, last.failures) == ((), ())
+
+
+def test_that_nothing_is_left_to_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for told in (False, True):
+        reproduce("gcn-csbm", seeds=1, progress=True, results=tmp_path, runs=tmp_path)
+        assert (f"gcn-csbm: no run is missing in {tmp_path / 'gcn-csbm.csv'}" in capsys.readouterr().err) is told
 
 
 def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path) -> None:
@@ -346,7 +356,8 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
     (tables / "layered.toml").write_text(LAYERED.replace("dirichlet-energy", "mad"))
     reproduce("layered", **folders)
     assert {row.measure for row in read_layers(tmp_path / "r", find_table("layered"))} == {"mad"}
-    assert "dirichlet" not in path.read_text()
+    (tables / "layered.toml").write_text(LAYERED)
+    assert read_layers(tmp_path / "r", find_table("layered")) == rows
     assert list_results(tmp_path / "r") == ["layered"]
 
 

@@ -45,6 +45,12 @@ def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_pat
     path.write_text(text or (resource("recipes") / "gcn" / "gcn-csbm.toml").read_text().replace("gcn-csbm", "transfer"))
     with pytest.raises(RecipeError, match="the zoo has results called transfer"):
         reproduce(path, results=tmp_path)
+    recipe = resource("recipes") / "gcn" / "gcn-csbm.toml"
+    copy = tmp_path / "gcn-csbm.toml"
+    copy.write_text(recipe.read_text().replace("lr = ", "lr = 1"))
+    with pytest.raises(RecipeError, match="the zoo has results called gcn-csbm"):
+        find_table(copy)
+    assert find_table(recipe) == find_table("gcn-csbm")
     own = resource("recipes") / "tables" / "transfer.toml"
     assert find_table(own).title == find_table("transfer").title
 
@@ -69,6 +75,13 @@ def test_overrides_for_several_places_are_laid_on_in_the_files_order(tables: Pat
     assert (deep.model["hidden"], deep.training.epochs, deep.training.lr) == (4, 9, 0.5)
 
 
+def test_a_name_in_brackets_is_no_pattern_of_others_only(tables: Path) -> None:
+    text = TABLE.replace("deep", "deep [4]").replace("[column.deep [4]]", '[column."deep [4]"]')
+    (tables / "depth.toml").write_text(text)
+    _, deep = find_table("depth").cells
+    assert deep.recipe.model["num_layers"] == 4
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -77,6 +90,13 @@ def test_overrides_for_several_places_are_laid_on_in_the_files_order(tables: Pat
         ('rows = ["gcn"]\n', "", "rows missing"),
         ("[column.deep]", "[column.depe]", "overrides for column depe"),
         ("[column.deep]", '[column."Deep*"]', r"overrides for column Deep\*, which the table lacks"),
+        ('["shallow", "deep"]', "[2, 4]", r"columns = \[2, 4\]: a list of names, at least one, each in quot"),
+        ('["shallow", "deep"]', "[]", r"columns = \[\]: a list of names"),
+        ('rows = ["gcn"]', 'rows = [["gcn"]]', r"rows = \[\['gcn'\]\]: a list of names"),
+        ('rows = ["gcn"]', 'rows = ["gcn", "gcn"]', "more than one cell is called gcn/shallow"),
+        ("[column.deep]", '[column]\nshallow = "x"\n[column.deep]', "column shallow = 'x': expected keys of a recipe"),
+        ("[column.deep]", "[column.deep]\nbase = 3", "column deep: base = 3: expected a string"),
+        ("[column.deep]", "[column.deep]\nnot_run = 3", "column deep: not_run = 3: expected a string"),
         ('"gcn/deep"', '"gat/deep"', "overrides for cell gat/deep"),
         ("num_layers = 4", "in_feats = 4", "model.in_feats"),
         ('columns =', 'baseline = "gat"\ncolumns =', "baseline 'gat' is none of the rows gcn"),

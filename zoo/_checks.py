@@ -57,7 +57,7 @@ def check_mask(name: str, mask: "Tensor", size: int) -> None:
     if mask.dtype != torch.bool or mask.shape != (size,):
         raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool of shape ({size},)")
     if not mask.any():
-        raise GraphError(f"the {name.replace('_', ' ')} is empty")
+        raise GraphError(f"the {name.replace('_', ' ')} is empty, or was not given")
 
 
 def plain_number(value: Any) -> Any:

@@ -245,7 +245,8 @@ class ZooModel(nn.Module, ABC):
         if given.shape != (graph.num_nodes(), self.in_feats):
             raise GraphError(
                 f"feat has shape {tuple(given.shape)}, but this model and graph need "
-                f"({graph.num_nodes()}, {self.in_feats}). For other widths load the model with in_feats=…"
+                f"({graph.num_nodes()}, {self.in_feats}). For another width fine-tune the model, with in_feats=…: its "
+                "first layer then starts untrained"
             )
         per_tensor(given, "checked", lambda: check_features(given))
         dtype = next(self.parameters()).dtype
@@ -297,11 +298,13 @@ class ZooModel(nn.Module, ABC):
             ZooError: See `zoo.load`.
         """
         from zoo import hub, weights
+        from zoo.registry import REPOSITORY
 
         source = pretrained_model_name_or_path
-        named = Path(source)
-        folder = named.is_dir() or str(source).startswith("~")
-        model = weights.load(named if folder else hub.SCHEME + str(source).removeprefix(hub.SCHEME), **options)
+        repository = str(source).removeprefix(hub.SCHEME)
+        on_hub = repository != str(source) or REPOSITORY.fullmatch(repository.partition("@")[0]) is not None
+        folder = Path(source).is_dir() or not on_hub
+        model = weights.load(Path(source) if folder else hub.SCHEME + repository, **options)
         if not isinstance(model, cls):
             raise CheckpointError(f"{source} is a {type(model).__name__}, not a {cls.__name__}")
         return model

@@ -13,6 +13,7 @@ from zoo.plots import LayerMeans, draw, has_plot, numeric
 from zoo.registry import Checkpoint
 from zoo.results import LayerRow, Row, list_results, read_layers, read_results
 from zoo.tables import Cell, Table, find_table, list_tables
+from zoo.training.recipe import list_recipes
 from zoo.verdicts import CellResult, summarise
 
 __all__ = [
@@ -244,7 +245,8 @@ def dataset_page() -> str:
 def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     """Writes docs/datasets.md, docs/results/<table>.md, and the README's list of checkpoints.
 
-    Every table has a page, so that what it asks for and was not run is seen; so has every other results file.
+    Every table has a page, so that what it asks for and was not run is seen; so has every recipe with results of its
+    own. Results of tables and recipes that are not the zoo's are passed over.
 
     Args:
         results: Folder of the results.
@@ -260,12 +262,17 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     listing = _with_checkpoints(readme)  # one without the lines is told before anything is written
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
-    for name in sorted({*list_tables(), *list_results(results)}):
+    for name in sorted({*list_tables(), *_results_of_the_zoo(results)}):
         table, rows = find_table(name), read_results(results / f"{name}.csv")
         written.append(docs / "results" / f"{name}.md")
         write_text(written[-1], table_page(table, summaries(table, rows), read_layers(results, table)))
     write_text(readme, listing)
     return [*written, readme]
+
+
+def _results_of_the_zoo(results: Path) -> list[str]:
+    """The names of results without those of tables and recipes of one's own."""
+    return [name for name in list_results(results) if name in {*list_tables(), *list_recipes()}]
 
 
 def _with_checkpoints(readme: Path) -> str:
@@ -282,7 +289,7 @@ def _with_checkpoints(readme: Path) -> str:
 
 
 def write_plots(results: Path, docs: Path) -> list[Path]:
-    """Writes docs/results/<table>.svg, to which the page links, for every results file with a plot.
+    """Writes docs/results/<table>.svg, to which the page links, for every one of the zoo's results files with a plot.
 
     Args:
         results: Folder of the results.
@@ -295,7 +302,7 @@ def write_plots(results: Path, docs: Path) -> list[Path]:
         ZooError: There is something to draw and matplotlib is missing, or a file cannot be written.
     """
     written = []
-    for name in list_results(results):
+    for name in _results_of_the_zoo(results):
         table = find_table(name)
         if has_plot(table):
             written.append(docs / "results" / f"{name}.svg")

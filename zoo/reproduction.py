@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -85,8 +86,8 @@ def reproduce(
         progress: Show a progress bar.
 
     Returns:
-        A result per cell. A cell whose data is out of reach is "not run", with the reason; a run that fails is told in
-        its cell's `failures`, and the others go on.
+        A result per cell. A cell without runs whose data is out of reach is "not run", with the reason; that runs are
+        missing for it of a cell that has some, or that a run fails, is told in its `failures`, and the others go on.
 
     Raises:
         RecipeNotFound: There is no such table or recipe, or no such cell in it.
@@ -118,7 +119,9 @@ def reproduce(
     pending = _trainings(table, wanted)
     absent: dict[str, str] = {}
     failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
-    bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not progress)
+    if progress and not pending:
+        tqdm.write(f"{table.name}: no run is missing in {path}", file=sys.stderr)
+    bar = tqdm(total=len(pending), desc=table.name, unit="run", disable=not (progress and pending))
     with bar:
         for training, outcomes in _run_all(pending, runs, jobs):
             if layers := [row for outcome in outcomes for row in outcome.layers]:
@@ -136,6 +139,9 @@ def reproduce(
     summaries = [
         summarise(cell, rows, absent.get(cell.name), table.baseline_of(cell)) for cell in chosen
     ]
+    for summary in summaries:
+        if summary.rows and (reason := absent.get(summary.cell.name)):  # else it is why there is none
+            failures[summary.cell.name].append(f"{summary.cell.recipe.name}: {reason}")
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
 
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from zoo._files import locked, write_text
 from zoo.errors import ZooError
@@ -93,7 +93,9 @@ def read_layers(results: Path, table: Table) -> list[LayerRow]:
     Raises:
         ZooError: The file is broken.
     """
-    return _in_order(_read(layers_path(results, table), LayerRow), table)
+    rows = _read(layers_path(results, table), LayerRow)
+    current = {(cell.name, cell.recipe.digest()) for cell in table.cells}
+    return [row for row in rows if (row.cell, row.digest) in current and row.measure in table.layers]
 
 
 def layers_path(results: Path, table: Table) -> Path:
@@ -120,11 +122,20 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
 
 
 def add_rows(path: Path, kind: type[AnyRow], new: Sequence[AnyRow], table: Table) -> list[AnyRow]:
-    """Adds rows to a results file, to which other processes may be adding too; returns what is then in it."""
+    """Adds rows to a results file, to which other processes may be adding too; returns what is then in it.
+
+    Those that the same cell has of a recipe that has changed since are dropped. Rows of other cells stay, also where
+    the table has no such cell: another process may know another state of its file.
+    """
     with locked(path):
-        rows = _in_order(_read(path, kind) + list(new), table)
+        rows = _in_order(_not_replaced(_read(path, kind), new) + list(new), table)
         _write(path, kind, rows)
     return rows
+
+
+def _not_replaced(rows: list[AnyRow], new: Sequence[AnyRow]) -> list[AnyRow]:
+    digests = {row.cell: row.digest for row in new}
+    return [row for row in rows if digests.get(row.cell, row.digest) == row.digest]
 
 
 def _write(path: Path, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
@@ -135,13 +146,15 @@ def _write(path: Path, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
     write_text(path, text.getvalue())
 
 
-def _in_order(rows: list[AnyRow], table: Table) -> list[AnyRow]:
-    """Sorted by cell, seed and measure; those of a recipe or of measures that have changed since are dropped."""
-    order = {(cell.name, cell.recipe.digest()): i for i, cell in enumerate(table.cells)}
+def _in_order(rows: Iterable[AnyRow], table: Table) -> list[AnyRow]:
+    """Sorted by cell, seed and measure, as the table has them, what it has not behind; of the same run the last."""
+    cells = {cell.name: i for i, cell in enumerate(table.cells)}
     measures = {measure: i for i, measure in enumerate(table.layers)}
-    current = {}
-    for row in rows:
-        measure = measures.get(row.measure) if isinstance(row, LayerRow) else 0
-        if (row.cell, row.digest) in order and measure is not None:
-            current[order[row.cell, row.digest], row.seed, measure] = row
-    return [current[place] for place in sorted(current)]
+
+    def place(row: AnyRow) -> tuple[Any, ...]:
+        measure = row.measure if isinstance(row, LayerRow) else ""
+        number = measures.get(measure, len(measures))
+        return cells.get(row.cell, len(cells)), row.cell, row.digest, row.seed, number, measure
+
+    last = {place(row): row for row in rows}
+    return [last[key] for key in sorted(last)]

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +129,12 @@ def find_table(name: str | Path) -> Table:
         return _parse_table(recipes.read_toml(path), path)
     path = Path(name)
     if name.endswith(".toml") and "rows" in (settings := recipes.read_toml(path)):
-        table, taken = _parse_table(settings, path), [*list_tables(), *recipes.list_recipes()]
+        table = _parse_table(settings, path)
     else:
-        recipe, taken = _find_recipe(name), list_tables()
+        recipe = _find_recipe(name)
         table = Table(recipe.name, recipe.name, (Cell(recipe.name, "", recipe),))
-    if table.name in taken and path.resolve() != (_table_folder() / f"{table.name}.toml").resolve():
+    own = [file.resolve() for file in resource("recipes").glob("*/*.toml") if file.stem == table.name]
+    if name.endswith(".toml") and own and path.resolve() not in own:
         raise RecipeError(f"{name}: the zoo has results called {table.name}, which would be overwritten: rename yours")
     return table
 
@@ -179,6 +181,9 @@ def _check_keys(settings: dict[str, Any], path: Path) -> None:
     if missing := [key for key in ("title", "base", "rows", "columns") if key not in settings]:
         raise RecipeError(f"{path}: {', '.join(missing)} missing")
     rows, columns, baseline = settings["rows"], settings["columns"], settings.get("baseline")
+    for kind, names in (("rows", rows), ("columns", columns)):
+        if not names or not all(isinstance(name, str) for name in names):
+            raise RecipeError(f"{path}: {kind} = {names}: a list of names, at least one, each in quotation marks")
     if baseline is not None and baseline not in rows:
         raise RecipeError(f"{path}: baseline {baseline!r} is none of the rows {', '.join(rows)}")
     if unknown := [measure for measure in _measures(settings) if measure not in MEASURES]:
@@ -187,10 +192,26 @@ def _check_keys(settings: dict[str, Any], path: Path) -> None:
         raise RecipeError(f"{path}: by_layer without layers: name a measure, of {', '.join(MEASURES)}")
     if not all(word in range(1, 1 + len(row.split())) for word in settings.get("panel", []) for row in rows):
         raise RecipeError(f"{path}: panel = {settings['panel']}: a row has no such word; count them from 1")
-    places = {"row": rows, "column": columns, "cell": [f"{row}/{column}" for row in rows for column in columns]}
-    for kind, names in places.items():
-        if unknown := [key for key in settings.get(kind, {}) if not fnmatch.filter(names, key)]:
-            raise RecipeError(f"{path}: overrides for {kind} {', '.join(unknown)}, which the table lacks")
+    cells = [f"{row}/{column}" for row in rows for column in columns]
+    if twice := [name for name, count in Counter(cells).items() if count > 1]:
+        raise RecipeError(f"{path}: more than one cell is called {twice[0]}")
+    for kind, names in {"row": rows, "column": columns, "cell": cells}.items():
+        for pattern, override in settings.get(kind, {}).items():
+            _check_override(path, kind, names, pattern, override)
+
+
+def _check_override(path: Path, kind: str, names: list[str], pattern: str, override: Any) -> None:
+    if not any(_matches(name, pattern) for name in names):
+        raise RecipeError(f"{path}: overrides for {kind} {pattern}, which the table lacks")
+    if not isinstance(override, dict):
+        raise RecipeError(f"{path}: {kind} {pattern} = {override!r}: expected keys of a recipe with their values")
+    for key in ("base", "not_run"):
+        if not isinstance(override.get(key, ""), str):
+            raise RecipeError(f"{path}: {kind} {pattern}: {key} = {override[key]!r}: expected a string")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
 def _measures(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -207,7 +228,7 @@ def _make_cell(
         override
         for kind, place in places
         for pattern, override in settings.get(kind, {}).items()
-        if fnmatch.fnmatchcase(place, pattern)
+        if _matches(place, pattern)
     ]
     overrides = recipes.merge({}, *levels)
     base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)

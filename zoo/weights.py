@@ -181,8 +181,11 @@ def local_folder(source: str | Path) -> Path:
         path = Path(source).expanduser()
         if path.is_dir():
             return path
-    meant = registry.REPOSITORY.fullmatch(str(source)) is not None
-    hint = f": did you mean {hub.SCHEME}{source}?" if meant else ""
+    hint = ""
+    if registry.REPOSITORY.fullmatch(str(source)):
+        hint = f": did you mean {hub.SCHEME}{source}?"
+    elif str(source) in registry.list_checkpoints():
+        hint = f": zoo.load({str(source)!r}) loads the zoo's checkpoint"
     raise CheckpointNotFound(f"{str(source)!r:.200}: there is no such folder{hint}")
 
 

@@ -5,6 +5,7 @@ Canonical means: no edge twice, edges sorted by (source, destination), so that e
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,8 @@ def from_arrays(
 
     Args:
         edges: Integers of shape (2, num_edges) or (num_edges, 2), a pair of arrays (sources, destinations), or a SciPy
-            sparse adjacency matrix. An array of shape (2, 2) is read as (sources, destinations).
+            sparse adjacency matrix. An array of shape (2, 2) is read as (sources, destinations). Edges have no weights:
+            every entry of a matrix that is not 0 is an edge like any other, and a warning tells where it is not 1.
         feat: Features, shape (num_nodes, in_feats); NumPy, torch, a list or a SciPy sparse matrix.
         label: Integer classes, counted from 0, or float targets of a regression, shape (num_nodes,); or several labels
             of each node, 0 or 1, shape (num_nodes, num_classes).
@@ -189,6 +191,8 @@ def _edges(edges: Any, num_nodes: int) -> tuple[Array, Array]:
         if edges.shape != (num_nodes, num_nodes):
             raise GraphError(f"the adjacency matrix has shape {edges.shape} for {num_nodes} nodes")
         coo = edges.tocoo()
+        if not np.isin(coo.data, (0, 1)).all():
+            warnings.warn("the zoo's edges have no weights: each entry of the matrix but 0 is 1", stacklevel=3)
         edges = (coo.row[coo.data != 0], coo.col[coo.data != 0])
     pair = isinstance(edges, tuple) and len(edges) == 2
     ends = _array([_array(end, "edges") for end in edges] if pair else edges, "edges")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 import zipfile
 from array import array
 from collections.abc import Iterator
@@ -222,6 +223,8 @@ def _edges(path: Path, num_nodes: int, names: list[str] | None) -> tuple[Array, 
     _, header = next(table)
     if missing := {"src", "dst"} - set(header):
         raise GraphError(f"edges.csv has no column {' and '.join(sorted(missing))}")
+    if others := [name for name in header if name not in ("src", "dst")]:
+        warnings.warn(f"edges.csv: {', '.join(others)} is not read: the zoo's edges have no weights", stacklevel=2)
     src, dst = header.index("src"), header.index("dst")
     ends = array("q")
     try:
