@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from zoo.cli import main
 
@@ -28,6 +29,15 @@ def test_python_runs_from_top_to_bottom(page: str, hub: Any, tmp_path: Path, mon
     code = "\n".join(blocks(page, "python"))
     assert code
     exec(compile(code, page, "exec"), {})
+
+
+def test_the_quickstarts_commands_work_behind_its_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks("docs/quickstart.md", "python")), {})
+    (block,) = (block for block in blocks("docs/quickstart.md", "") if "zoo predict" in block)
+    for line in block.splitlines():
+        result = CliRunner().invoke(main, line.split()[1:])
+        assert result.exit_code == 0, f"{line}: {result.output}"
 
 
 @pytest.mark.parametrize("page", PAGES)
