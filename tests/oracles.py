@@ -30,6 +30,11 @@ def normalised(adjacency: Tensor) -> Tensor:
     return scale[:, None] * adjacency * scale[None, :]
 
 
+def mean_over_rows(adjacency: Tensor) -> Tensor:
+    """D^(-1) A; 0 for a node without in-edges."""
+    return adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
+
+
 def linear(layer: Any, x: Tensor) -> Tensor:
     return x @ layer.linear.weight.t() + layer.linear.bias
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from oracles import mean_over_rows, normalised, randomised
 from torch import Tensor, nn
 
 from zoo import ops
@@ -14,15 +15,6 @@ from zoo.nn.convs import CONVS, ChebConv, DirGCNConv, DirSAGEConv, GATConv, make
 from zoo.nn.sparse_linear import SparseFeatures
 
 Oracle = Callable[[Any, Tensor, Tensor], Tensor]
-
-
-def gcn_matrix(adjacency: Tensor) -> Tensor:
-    scale = torch.tensor([d**-0.5 if d > 0 else 0.0 for d in adjacency.sum(1).tolist()], dtype=torch.float64)
-    return scale[:, None] * adjacency * scale[None, :]
-
-
-def mean_matrix(adjacency: Tensor) -> Tensor:
-    return adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
 
 
 def attention(adjacency: Tensor, scores: Tensor) -> Tensor:
@@ -36,11 +28,11 @@ def linear(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
 
 
 def gcn(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
-    return gcn_matrix(adjacency) @ x @ conv.linear.weight.t() + conv.bias
+    return normalised(adjacency) @ x @ conv.linear.weight.t() + conv.bias
 
 
 def sage(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
-    return mean_matrix(adjacency) @ x @ conv.neighbours.weight.t() + x @ conv.root.weight.t() + conv.root.bias
+    return mean_over_rows(adjacency) @ x @ conv.neighbours.weight.t() + x @ conv.root.weight.t() + conv.root.bias
 
 
 def gat(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
@@ -63,7 +55,7 @@ def transformer(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
 
 
 def cheb(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
-    laplacian = -gcn_matrix(adjacency)
+    laplacian = -normalised(adjacency)
     polynomials = [torch.eye(len(x), dtype=x.dtype), laplacian]
     while len(polynomials) < len(conv.terms):
         polynomials.append(2 * laplacian @ polynomials[-1] - polynomials[-2])
@@ -82,8 +74,8 @@ def dir_gcn(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
 
 
 def dir_sage(conv: Any, adjacency: Tensor, x: Tensor) -> Tensor:
-    outwards = mean_matrix(adjacency.t()) @ x @ conv.outwards.weight.t()
-    inwards = mean_matrix(adjacency) @ x @ conv.inwards.weight.t()
+    outwards = mean_over_rows(adjacency.t()) @ x @ conv.outwards.weight.t()
+    inwards = mean_over_rows(adjacency) @ x @ conv.inwards.weight.t()
     return x @ conv.root.weight.t() + conv.root.bias + conv.alpha * outwards + (1 - conv.alpha) * inwards
 
 
@@ -115,15 +107,6 @@ OPTIONS: list[tuple[nn.Module, Oracle]] = [
     (DirSAGEConv(5, 3, alpha=0.0), dir_sage),
     (DirSAGEConv(5, 3, alpha=0.9), dir_sage),
 ]
-
-
-def randomised(conv: nn.Module) -> nn.Module:
-    """In float64, with every parameter away from its start: a bias of zero would hide where it is added."""
-    conv = conv.double()
-    with torch.no_grad():
-        for parameter in conv.parameters():
-            parameter.normal_()
-    return conv
 
 
 def assert_same(conv: nn.Module, oracle: Oracle, graph: Any, adjacency: Tensor) -> None:

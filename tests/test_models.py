@@ -579,26 +579,6 @@ def test_cna_takes_every_convolution(conv: str, extra: dict[str, Any]) -> None:
     torch.testing.assert_close(model(permuted(graph, order)), expected, rtol=1e-8, atol=1e-8)
 
 
-def normalised(graph: Any) -> Tensor:
-    """D^(-1/2) A D^(-1/2) of a graph without parallel edges, degrees counted at the target."""
-    src, dst = graph.edges()
-    adjacency = torch.zeros(graph.num_nodes(), graph.num_nodes(), dtype=torch.float64)
-    adjacency[dst, src] = 1
-    degrees = adjacency.sum(1)
-    scale = torch.where(degrees > 0, degrees.clamp(min=1) ** -0.5, torch.zeros_like(degrees))
-    return scale[:, None] * adjacency * scale[None, :]
-
-
-def test_gcn_is_the_papers_formula() -> None:
-    graph = as_double(make_graph())
-    model: Any = make_trained("gcn", graph, num_layers=3)
-    matrix, state = normalised(graph), graph.ndata["feat"]
-    for conv in model.convs:
-        state = (matrix @ state @ conv.linear.weight.t() + conv.bias).relu()
-    expected = matrix @ state @ model.head.linear.weight.t() + model.head.bias
-    torch.testing.assert_close(model(graph), expected, rtol=1e-10, atol=1e-10)
-
-
 def test_sage_is_the_papers_formula() -> None:
     graph = as_double(make_graph())
     model: Any = make_trained("sage", graph, num_layers=3)

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from oracles import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, normalised, randomised
+from oracles import (
+    IN_FEATS,
+    NUM_CLASSES,
+    assert_same_with_gradients,
+    features,
+    mean_over_rows,
+    normalised,
+    randomised,
+)
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,10 +42,6 @@ def labelled(graph: Any) -> Any:
     graph.ndata["train_mask"] = nodes % 3 != 2
     graph.ndata["label"] = torch.where(graph.ndata["train_mask"], nodes % NUM_CLASSES, 99)
     return graph
-
-
-def mean_over_rows(adjacency: Tensor) -> Tensor:
-    return adjacency / adjacency.sum(1, keepdim=True).clamp(min=1)
 
 
 def signs(graph: Any) -> Tensor:
