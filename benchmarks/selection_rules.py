@@ -2,10 +2,10 @@
 
     python benchmarks/selection_rules.py RECIPE [--runs runs]
 
-Reads the logs of finished runs, made by `zoo reproduce TABLE --cells …`, and prints, rule by rule, mean and unbiased
-standard deviation of the test score over the seeds, the mean epoch selected, and the verdict that this would be. For
-metrics of which more is better, and for diagnoses only: nothing is selected by what it prints. A best-test recipe that
-a table reads from the runs of another has none of its own: name that one.
+Reads the logs of finished runs, made by `zoo reproduce TABLE --cells … --results anew`, and prints, rule by rule, mean
+and unbiased standard deviation of the test score over the seeds, the mean epoch selected, and the verdict that this
+would be. For metrics of which more is better, and for diagnoses only: nothing is selected by what it prints. A
+best-test recipe that a table reads from the runs of another has none of its own: name that one.
 """
 
 import json
@@ -18,8 +18,9 @@ from typing import Any
 
 import click
 
+from zoo.errors import ZooError
 from zoo.reproduction import run_folder
-from zoo.training.loop import LOG, select
+from zoo.training.loop import RESULT, read_log, select
 from zoo.training.recipe import SELECTIONS, Recipe, find
 from zoo.verdicts import judge
 
@@ -70,17 +71,26 @@ def all_rules(recipe: Recipe) -> dict[str, Callable[[Log], dict[str, Any]]]:
     return {protocol.select: partial(select, protocol=protocol) for protocol in protocols} | AUTHORS_RULES
 
 
+def finished_log(folder: Path) -> Log:
+    """The log of a run; ZooError if it has not come to its end."""
+    try:
+        epochs = json.loads((folder / RESULT).read_text(encoding="utf-8"))["epochs"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ZooError(f"{folder} has no finished run ({error})") from error
+    return read_log(folder, epochs)
+
+
 @click.command()
 @click.argument("name")
 @click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
 def main(name: str, runs: Path) -> None:
     """Prints a line per rule."""
-    recipe = find(name)
-    paths = [run_folder(runs, recipe, seed) / LOG for seed in range(recipe.protocol.seeds)]
     try:
-        logs = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in paths]
-    except OSError as error:
-        raise click.ClickException(f"{error}: reproduce a table that has {name} first") from error
+        recipe = find(name)
+        logs = [finished_log(run_folder(runs, recipe, seed)) for seed in range(recipe.protocol.seeds)]
+    except ZooError as error:
+        hint = f"run a table that has {name}, as in zoo reproduce TABLE --cells CELL --results anew"
+        raise click.ClickException(f"{error}; {hint}") from error
     for rule, selected_by in all_rules(recipe).items():
         lines = [selected_by(log) for log in logs]
         scores, epochs = [line["test"] for line in lines], [line["epoch"] for line in lines]

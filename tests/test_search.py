@@ -1,12 +1,17 @@
 """The search over validation scores: its grids, what it prints, and what it refuses."""
 
+import dataclasses
 import runpy
+import statistics
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
+
+import zoo
+from zoo.training.recipe import find
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +56,19 @@ def test_search_tells_the_best_first(
 
 
 def test_search_trains_every_cell_and_goes_on_after_a_bad_one(search: dict[str, Any]) -> None:
-    arguments = ["gcn-csbm", "--try", "model.hidden=8,0,4", "--try", "training.epochs=2", "--seeds", "2"]
+    arguments = ["gcn-csbm", "--try", "model.hidden=8,0,4", "--try", "training.epochs=3", "--seeds", "2"]
     result = CliRunner().invoke(search["main"], arguments)
     assert result.exit_code == 0, result.output
-    assert "{'model.hidden': 0, 'training.epochs': 2}: " in result.output
+    assert "{'model.hidden': 0, 'training.epochs': 3}: " in result.output
     assert "gcn-csbm: mean validation score over 2 seeds, best 2 of 2" in result.output
-    outcomes = [search["outcome"]("gcn-csbm", {"model.hidden": hidden, "training.epochs": 2}, 2) for hidden in (8, 4)]
-    assert all(one.told() in result.output for one in outcomes)
+    recipe = find("gcn-csbm")
+    for hidden in (8, 4):
+        training = dataclasses.replace(recipe.training, epochs=3)
+        changed = dataclasses.replace(recipe, model={**recipe.model, "hidden": hidden}, training=training)
+        runs = [zoo.train(changed, seed) for seed in range(2)]
+        val, test = (statistics.fmean(getattr(run, part) for run in runs) for part in ("val", "test"))
+        assert round(val, 2) not in (round(test, 2), round(runs[0].val, 2))
+        assert f"  {val:6.2f}  hidden {hidden}, epochs 3\n" in result.output
 
 
 def test_search_tells_an_unknown_recipe(search: dict[str, Any]) -> None:

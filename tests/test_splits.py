@@ -314,14 +314,16 @@ def test_polynormer(name: str, expected: tuple[int, ...]) -> None:
     ],
 )
 def test_gin_10fold(name: str, tested: int) -> None:
-    folds = [stored(name, "gin-10fold", seed) for seed in range(10)]
+    labels = torch.arange(datasets.info(name).num_graphs) % 2
+    folds = [stored(name, "gin-10fold", seed, labels) for seed in range(10)]
     in_test = torch.stack([fold.test for fold in folds]).sum(dim=0)
     assert in_test.max() == 1
     assert in_test.sum() == tested
     for fold in folds:
         assert torch.stack(fold).sum(dim=0).eq(1).all()
-        assert fold.val.sum() == -(-(fold.train | fold.val).sum() // 10)
-    again, other = stored(name, "gin-10fold", 0), stored(name, "gin-10fold", 10)
+        for own in (labels == 0, labels == 1):  # a tenth of each class, rounded up
+            assert (fold.val & own).sum() == -(-((fold.train | fold.val) & own).sum() // 10)
+    again, other = stored(name, "gin-10fold", 0, labels), stored(name, "gin-10fold", 10, labels)
     assert equal(folds[0], again)
     assert torch.equal(other.test, folds[0].test)
     assert not torch.equal(other.val, folds[0].val)
@@ -336,7 +338,9 @@ def test_fair_10fold(name: str) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "split"), [("proteins", "fair-10fold"), ("enzymes", "fair-10fold")])
+@pytest.mark.parametrize(
+    ("name", "split"), [("proteins", "fair-10fold"), ("enzymes", "fair-10fold"), ("proteins", "gin-10fold")]
+)
 def test_published_folds_fit_the_order_of_the_graphs(name: str, split: str) -> None:
     """Folds are stratified only if they number the graphs as the labels do."""
     dataset = datasets.load(name, split=split)
@@ -344,3 +348,14 @@ def test_published_folds_fit_the_order_of_the_graphs(name: str, split: str) -> N
     share = torch.bincount(dataset.labels) / len(dataset)
     in_fold = torch.bincount(dataset.labels[dataset.test_mask]) / dataset.test_mask.sum()
     assert torch.allclose(share, in_fold, atol=0.01)
+
+
+@pytest.mark.parametrize(("split", "part"), [("class-98-1-1", "val"), ("few-25-25", "test")])
+def test_a_split_that_leaves_a_part_without_items_is_refused(split: str, part: str) -> None:
+    with pytest.raises(GraphError, match=f"split '{split}' of 'csbm' leaves no item for {part}"):
+        datasets.load("csbm", split=split)
+
+
+def test_a_split_of_absurd_numbers_is_none() -> None:
+    with pytest.raises(GraphError, match="has no split"):
+        datasets.load("csbm", split="few-99999999999999999999-1")

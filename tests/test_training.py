@@ -59,11 +59,22 @@ def test_another_seed_gives_other_bits() -> None:
     assert not torch.equal(first.model.head.bias, second.model.head.bias)  # type: ignore[arg-type]
 
 
-def test_the_users_generator_and_threads_stay_as_they_were() -> None:
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
-    zoo.train(small(), 0)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_num_threads() == threads
+def test_the_users_generator_and_threads_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, threads, step = torch.get_rng_state(), torch.get_num_threads(), loop._step
+    seen = set()
+
+    def noting(*arguments: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return step(*arguments)
+
+    monkeypatch.setattr(loop, "_step", noting)
+    torch.set_num_threads(2)
+    try:
+        zoo.train(small(), 0)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_the_log_has_a_line_per_epoch_and_the_folder_a_checkpoint(tmp_path: Path) -> None:
@@ -617,3 +628,17 @@ def test_a_full_disk_is_one_clear_error_for_every_writer(tmp_path: Path, what: s
         limits.setrlimit(limits.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     assert not [path for path in tmp_path.iterdir() if path.name not in (loop.LOG,)]
+
+
+def test_batches_are_of_one_size_and_in_a_new_order_every_time() -> None:
+    graphs = [dgl.rand_graph(3 + i, 6) for i in range(12)]
+    for graph in graphs:
+        graph.ndata["feat"] = torch.rand(graph.num_nodes(), 4)
+    train = torch.arange(12) < 10
+    dataset = GraphDataset("twelve", graphs, torch.arange(12), 12, train, ~train, ~train)
+    model = models.create("gin", {"in_feats": 4, "num_classes": 12, "readout": "sum"})
+    loader = make_loader(dataset, model, batch_size=4)
+    first, second = ([labels for _, labels in loader.train_batches(model)] for _ in range(2))
+    assert [len(labels) for labels in first] == [4, 4, 2]
+    assert sorted(torch.cat(first).tolist()) == sorted(torch.cat(second).tolist()) == list(range(10))
+    assert torch.cat(first).tolist() != torch.cat(second).tolist()

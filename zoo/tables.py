@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo._files import resource
+from zoo._files import resource, user_path
 from zoo.datasets.catalog import info
 from zoo.errors import RecipeError, RecipeNotFound
 from zoo.training import recipe as recipes
@@ -127,7 +127,7 @@ def find_table(name: str | Path) -> Table:
     if name in list_tables():
         path = _table_folder() / f"{name}.toml"
         return _parse_table(recipes.read_toml(path), path)
-    path = Path(name)
+    path = user_path(name)
     if name.endswith(".toml") and "rows" in (settings := recipes.read_toml(path)):
         table = _parse_table(settings, path)
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import warnings
-import zipfile
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,14 +85,14 @@ def _npz(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             names = archive.files
             members = {name: archive[name] for name in names if name in _NPZ}  # others may be pickled
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:  # TypeError: it is an .npy
+    except Exception as error:  # a damaged file can raise nearly anything
         raise GraphError(f"not an .npz of plain arrays ({error})") from error
     if {"edges", "feat"} <= members.keys():
         if others := sorted(members.keys() - {"edges", "feat", "label", *MASKS}):
             raise GraphError(f"beside edges and feat it has {', '.join(others)}: expected label, {', '.join(MASKS)}")
         return members
     if {"edges", "node_features"} <= members.keys():
-        masks = {mask: members[f"{mask}s"][0] for mask in MASKS if len(members.get(f"{mask}s", ()))}
+        masks = {mask: np.atleast_2d(members[f"{mask}s"])[0] for mask in MASKS if np.size(members.get(f"{mask}s", ()))}
         edges = members["edges"]  # one row per edge: (2, 2) is not to be taken for sources and destinations
         edges = edges.T if edges.ndim == 2 and edges.shape[1] == 2 else edges
         return {"edges": edges, "feat": members["node_features"], "label": members.get("node_labels"), **masks}

@@ -91,25 +91,27 @@ def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
 
     target = cache() / file.path
     host = urlsplit(file.url).netloc
+    absent = (
+        f"missing {', '.join(other.path for other in missing)}, origin {file.url}. "
+        f"Set ZOO_DATA to a folder that holds these files, or connect to the network."
+    )
+    if host in _unreachable:
+        raise DatasetNotFound(f"data set {dataset!r} is not at hand, and {host} did not answer before: {absent}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetNotFound(
-            f"data set {dataset!r} cannot be fetched: the cache {target.parent} cannot be written ({error.strerror}). "
-            f"Set ZOO_CACHE to a folder that can, or ZOO_DATA to one that holds {file.path}"
-        ) from error
-    try:
-        if host in _unreachable:
-            raise ConnectionError(f"{host} did not answer before")
         downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(file.url, known_hash=file.sha256, fname=target.name, path=target.parent, downloader=downloader)
-    except OSError as error:  # no network, no such host, HTTP errors: all of them are OSErrors
-        if getattr(error, "response", None) is None:  # nobody answered
+    except OSError as error:
+        if not hasattr(error, "response"):  # all errors of the network have one, or None
+            raise DatasetNotFound(
+                f"data set {dataset!r} cannot be fetched: the cache {target.parent} cannot be written "
+                f"({error.strerror or error}). "
+                f"Set ZOO_CACHE to a folder that can, or ZOO_DATA to one that holds {file.path}"
+            ) from error
+        if error.response is None:  # nobody answered
             _unreachable.add(host)
         raise DatasetNotFound(
-            f"data set {dataset!r} is not at hand and cannot be fetched ({type(error).__name__}): "
-            f"missing {', '.join(absent.path for absent in missing)}, origin {file.url}. "
-            f"Set ZOO_DATA to a folder that holds these files, or connect to the network."
+            f"data set {dataset!r} is not at hand and cannot be fetched ({type(error).__name__}): {absent}"
         ) from error
     except ValueError as error:  # pooch has compared the digests and kept nothing
         raise IntegrityError(f"{file.url} does not serve the bytes that it once published: {error}") from error

@@ -55,8 +55,8 @@ _READERS = {
     "tu-10fold": "folds",
     "tu-10fold-whole": "folds",
 }
-_SHARES = re.compile(r"(random|class|index|balanced)-(\d+)-(\d+)-(\d+)")
-_FEW = re.compile(r"few-(\d+)-(\d+)")
+_SHARES = re.compile(r"(random|class|index|balanced)-(\d{1,3})-(\d{1,3})-(\d{1,3})")
+_FEW = re.compile(r"few-(\d{1,9})-(\d{1,9})")
 
 
 class Masks(NamedTuple):
@@ -87,11 +87,14 @@ def masks(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> Masks:
         labels: Labels of all nodes or graphs, shape (n,).
 
     Raises:
-        GraphError: The data set has no such split; the message names those that it has.
+        GraphError: The data set has no such split; the message names those that it has. Or it has too few items.
     """
     check(info, name)
     if name not in info.splits:
-        return draw(name, labels, seed)
+        drawn = draw(name, labels, seed)
+        if empty := [part for part, mask in drawn._asdict().items() if not mask.any()]:
+            raise GraphError(f"split {name!r} of {info.name!r} leaves no item for {', '.join(empty)}")
+        return drawn
     reader = importlib.import_module(f"zoo.datasets.{_READERS[name]}")
     split: Masks = reader.split(info, name, seed, labels)
     return split

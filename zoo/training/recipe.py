@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo import registry
-from zoo._files import resource
+from zoo._files import resource, user_path
 from zoo._types import fits, type_name
 from zoo.datasets.catalog import info
 from zoo.errors import CheckpointNotFound, ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
@@ -376,7 +376,7 @@ def _path(name: str) -> Path:
     if name in files:
         return files[name]
     if name.endswith(".toml"):
-        return Path(name)
+        return user_path(name)
     near = difflib.get_close_matches(name, files, n=3)
     hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_recipes() names them all"
     raise RecipeNotFound(f"no recipe {name!r}: {hint}")
