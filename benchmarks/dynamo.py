@@ -16,8 +16,8 @@ count.
 `table5`: for every cell of dynamo-table3 the share of edges that the last layer has lost, and how alike the two ends of
 the others and of the lost ones are, by `DynamoGAT.pruned_edges`; means over the runs.
 
-For `table1` and `table5` models are taken from the folders of the runs: `zoo reproduce dynamo-fig2` and `zoo reproduce
-dynamo-table3` come first.
+For `table1` and `table5` models are taken from the folders of the runs: `zoo reproduce dynamo-fig2 --results anew` and
+`zoo reproduce dynamo-table3 --results anew` come first (where the results stand already, nothing would be trained).
 
 `speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT, trained in
 turn. GAT has no dropout here: DYNAMO-GAT has none between its layers. In these few epochs hardly an edge is pruned.
@@ -32,6 +32,7 @@ import click
 from zoo import datasets, models, registry, weights
 from zoo._dgl import dgl
 from zoo.analysis import count_operations
+from zoo.errors import CheckpointError
 from zoo.formats import markdown_table, spread
 from zoo.model import ZooModel
 from zoo.models.dynamo_gat import DynamoGAT
@@ -63,7 +64,10 @@ def trained(table: Table, result: CellResult, runs: Path) -> Iterator[tuple[ZooM
     """The models of a cell's runs, each with the graph that it was trained on."""
     data = result.cell.recipe.data
     for row in result.rows:
-        model = weights.load_folder(run_folder(runs, table.trained_for(result.cell), row.seed))
+        try:
+            model = weights.load_folder(run_folder(runs, table.trained_for(result.cell), row.seed))
+        except CheckpointError as error:
+            raise click.ClickException(f"{error}; first run zoo reproduce {table.name} --results anew") from error
         yield model, datasets.load(data.name, split=data.split, seed=row.seed)
 
 

@@ -3,10 +3,11 @@
     python benchmarks/shared_molecules.py [--runs runs]
 
 Two molecules are the same if six rounds of Weisfeiler-Lehman refinement, begun with the atoms in NCI1's columns, cannot
-tell them apart. Reads the models of finished runs, made by `zoo reproduce transfer --cells nci109`, and prints row by
-row the test accuracy in per cent, on all molecules, on the shared ones and on the others: mean ± unbiased standard
-deviation over the seeds. First comes the checkpoint as it is, which no label of NCI109 has changed, on the same test
-molecules. The last column is the mean difference from it, seed by seed, ± half its 95 % interval (paired t-test).
+tell them apart. Reads the models of finished runs, made by `zoo reproduce transfer --cells nci109 --results anew`, and
+prints row by row the test accuracy in per cent, on all molecules, on the shared ones and on the others: mean ± unbiased
+standard deviation over the seeds. First comes the checkpoint as it is, which no label of NCI109 has changed, on the
+same test molecules. The last column is the mean difference from it, seed by seed, ± half its 95 % interval (paired
+t-test).
 """
 
 from collections.abc import Sequence
@@ -66,6 +67,9 @@ def main(runs: Path) -> None:
     print(_line("checkpoint as it is", as_it_is))
     for row, recipe in recipes.items():
         folders = [run_folder(runs, recipe, seed) for seed in range(recipe.protocol.seeds)]
+        if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+            hint = "first run zoo reproduce transfer --cells nci109 --results anew"
+            raise click.ClickException(f"there is no run {missing[0]}; {hint}")
         scores = accuracies(recipe, folders, shared)
         print(_line(row, scores) + _difference(scores[:, 0], as_it_is[:, 0]))
 
