@@ -17,7 +17,8 @@ count.
 the others and of the lost ones are, by `DynamoGAT.pruned_edges`; means over the runs.
 
 For `table1` and `table5` models are taken from the folders of the runs: `zoo reproduce dynamo-fig2 --results anew` and
-`zoo reproduce dynamo-table3 --results anew` come first (where the results stand already, nothing would be trained).
+`zoo reproduce dynamo-table3 --results anew`, with `--cells` for a part, come first (where the results stand already,
+nothing would be trained).
 
 `speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT, trained in
 turn. GAT has no dropout here: DYNAMO-GAT has none between its layers. In these few epochs hardly an edge is pruned.
@@ -67,7 +68,8 @@ def trained(table: Table, result: CellResult, runs: Path) -> Iterator[tuple[ZooM
         try:
             model = weights.load_folder(run_folder(runs, table.trained_for(result.cell), row.seed))
         except CheckpointError as error:
-            raise click.ClickException(f"{error}; first run zoo reproduce {table.name} --results anew") from error
+            command = f'zoo reproduce {table.name} --cells "{result.cell.name}" --results anew'
+            raise click.ClickException(f"{error}; first run {command}") from error
         yield model, datasets.load(data.name, split=data.split, seed=row.seed)
 
 

@@ -87,6 +87,9 @@ def main(name: str, runs: Path) -> None:
     """Prints a line per rule."""
     try:
         recipe = find(name)
+    except ZooError as error:
+        raise click.ClickException(str(error)) from error
+    try:
         logs = [finished_log(run_folder(runs, recipe, seed)) for seed in range(recipe.protocol.seeds)]
     except ZooError as error:
         hint = f"run a table that has {name}, as in zoo reproduce TABLE --cells CELL --results anew"

@@ -24,7 +24,7 @@ from zoo.api import predict
 from zoo.reproduction import run_folder
 from zoo.tables import find_table
 from zoo.training.recipe import Recipe
-from zoo.weights import load
+from zoo.weights import WEIGHTS, load
 
 ROUNDS = 6
 CHECKPOINT = "sage-nci1"
@@ -56,21 +56,24 @@ def hashes(names: list[str]) -> list[NDArray[np.int64]]:
 @click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
 def main(runs: Path) -> None:
     """Prints the accuracies."""
+    recipes = {cell.row: cell.recipe for cell in find_table("transfer").cells if cell.column == "nci109"}
+    folders = {
+        row: [run_folder(runs, recipe, seed) for seed in range(recipe.protocol.seeds)]
+        for row, recipe in recipes.items()
+    }
+    if missing := [path for paths in folders.values() for path in paths if not (path / WEIGHTS).exists()]:
+        hint = "first run zoo reproduce transfer --cells nci109 --results anew"
+        raise click.ClickException(f"there is no finished run in {missing[0]}; {hint}")
     nci1, nci109 = hashes(["nci1", "nci109"])
     shared = np.isin(nci109, nci1)
     # A molecule's number and its label make one number, equal where both are.
     alike = np.isin(nci109 + _labels("nci109"), nci1 + _labels("nci1"))
     print(f"{shared.sum()} of {len(shared)} molecules of NCI109 are in NCI1, {alike.sum()} with the same label there")
-    recipes = {cell.row: cell.recipe for cell in find_table("transfer").cells if cell.column == "nci109"}
     as_it_is = accuracies(recipes["fine-tune"], [CHECKPOINT] * recipes["fine-tune"].protocol.seeds, shared)
     print(f"{'':24}{'all':>15}{'shared':>15}{'others':>15}{'all, against it':>18}")
     print(_line("checkpoint as it is", as_it_is))
     for row, recipe in recipes.items():
-        folders = [run_folder(runs, recipe, seed) for seed in range(recipe.protocol.seeds)]
-        if missing := [str(folder) for folder in folders if not folder.is_dir()]:
-            hint = "first run zoo reproduce transfer --cells nci109 --results anew"
-            raise click.ClickException(f"there is no run {missing[0]}; {hint}")
-        scores = accuracies(recipe, folders, shared)
+        scores = accuracies(recipe, folders[row], shared)
         print(_line(row, scores) + _difference(scores[:, 0], as_it_is[:, 0]))
 
 

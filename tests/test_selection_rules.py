@@ -45,7 +45,9 @@ def test_runs_that_are_not_finished_are_told(tmp_path: Path) -> None:
     assert "has no finished run" in result.output
     assert "zoo reproduce TABLE --cells CELL --results anew" in result.output
     result = CliRunner().invoke(SCRIPT["main"], ["no-such-recipe"])
-    assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: no recipe 'no-such-recipe'")
+    assert "reproduce TABLE" not in result.output
 
 
 def test_every_rule_has_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,13 +43,15 @@ protocol.select = "best-test"
 def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_path: Path) -> None:
     path = tmp_path / "transfer.toml"
     path.write_text(text or (resource("recipes") / "gcn" / "gcn-csbm.toml").read_text().replace("gcn-csbm", "transfer"))
-    with pytest.raises(RecipeError, match="the zoo has results called transfer"):
+    with pytest.raises(RecipeError, match="the zoo has a table or recipe called transfer: rename yours"):
         reproduce(path, results=tmp_path)
     recipe = resource("recipes") / "gcn" / "gcn-csbm.toml"
     copy = tmp_path / "gcn-csbm.toml"
     copy.write_text(recipe.read_text().replace("lr = ", "lr = 1"))
-    with pytest.raises(RecipeError, match="the zoo has results called gcn-csbm"):
+    with pytest.raises(RecipeError, match="the zoo has a table or recipe called gcn-csbm"):
         find_table(copy)
+    copy.write_text(recipe.read_text() + "\n")
+    assert find_table(copy).cells[0].recipe.digest() == find("gcn-csbm").digest()
     assert find_table(recipe) == find_table("gcn-csbm")
     own = resource("recipes") / "tables" / "transfer.toml"
     assert find_table(own).title == find_table("transfer").title

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ConfigError, GraphError, RecipeError, ZooError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["check_choice", "check_count", "check_features", "check_mask", "check_seed", "plain_number"]
@@ -30,8 +31,13 @@ def check_count(name: str, value: Any, error: type[ZooError] = ConfigError) -> i
     return plain
 
 
-def check_features(feat: "Tensor") -> None:
-    """Raises GraphError unless node features are a dense floating-point matrix of finite values."""
+def check_features(feat: "Tensor", *, as_type: "torch.dtype | None" = None) -> None:
+    """Raises GraphError unless node features are a dense floating-point matrix of finite values.
+
+    Args:
+        feat: The features.
+        as_type: The model's type, if it is not the one that they were given in.
+    """
     import torch
 
     if feat.dim() != 2:
@@ -46,7 +52,8 @@ def check_features(feat: "Tensor") -> None:
     if len(broken):
         row, column = broken[0].tolist()
         raise GraphError(
-            f"feat has {len(broken)} values that are NaN or infinite, the first at node {row}, feature {column}"
+            f"feat has {len(broken)} values that are NaN or infinite{'' if as_type is None else f' as {as_type}'}, "
+            f"the first at node {row}, feature {column}"
         )
 
 

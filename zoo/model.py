@@ -245,8 +245,8 @@ class ZooModel(nn.Module, ABC):
         if given.shape != (graph.num_nodes(), self.in_feats):
             raise GraphError(
                 f"feat has shape {tuple(given.shape)}, but this model and graph need "
-                f"({graph.num_nodes()}, {self.in_feats}). For another width fine-tune the model, with in_feats=…: its "
-                "first layer then starts untrained"
+                f"({graph.num_nodes()}, {self.in_feats}). For another width fine-tune it, or load it with in_feats=…: "
+                "its first layer then starts untrained"
             )
         per_tensor(given, "checked", lambda: check_features(given))
         dtype = next(self.parameters()).dtype
@@ -254,7 +254,7 @@ class ZooModel(nn.Module, ABC):
             return compress(given)
         # A cast that takes part in a gradient refers to its origin, and so cannot be remembered.
         cast = given.to(dtype) if given.requires_grad else per_tensor(given, dtype, lambda: given.to(dtype))
-        per_tensor(cast, "checked", lambda: check_features(cast))  # what is beyond this type has become infinite
+        per_tensor(cast, "checked", lambda: check_features(cast, as_type=dtype))  # large values have become infinite
         return compress(cast)
 
     def save_pretrained(

@@ -86,8 +86,8 @@ def reproduce(
         progress: Show a progress bar.
 
     Returns:
-        A result per cell. A cell without runs whose data is out of reach is "not run", with the reason; that runs are
-        missing for it of a cell that has some, or that a run fails, is told in its `failures`, and the others go on.
+        A result per cell. A cell without runs whose data is out of reach is "not run", with the reason. If it has some
+        and its data is out of reach for the others, or if a run fails, its `failures` say so, and the rest goes on.
 
     Raises:
         RecipeNotFound: There is no such table or recipe, or no such cell in it.

@@ -147,7 +147,7 @@ def _write(path: Path, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
 
 
 def _in_order(rows: Iterable[AnyRow], table: Table) -> list[AnyRow]:
-    """Sorted by cell, seed and measure, as the table has them, what it has not behind; of the same run the last."""
+    """In the table's order of cells and measures, rows that it does not have last; of doubled rows the later one."""
     cells = {cell.name: i for i, cell in enumerate(table.cells)}
     measures = {measure: i for i, measure in enumerate(table.layers)}
 

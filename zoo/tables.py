@@ -120,8 +120,8 @@ def find_table(name: str | Path) -> Table:
 
     Raises:
         RecipeNotFound: No such table or recipe.
-        RecipeError: The file is wrong, or results of the zoo have the name of what is in it, which would overwrite
-            them.
+        RecipeError: The file is wrong, or the zoo has another table or recipe of that name, with whose results its own
+            would mix.
     """
     name = str(name)
     if name in list_tables():
@@ -133,10 +133,16 @@ def find_table(name: str | Path) -> Table:
     else:
         recipe = _find_recipe(name)
         table = Table(recipe.name, recipe.name, (Cell(recipe.name, "", recipe),))
-    own = [file.resolve() for file in resource("recipes").glob("*/*.toml") if file.stem == table.name]
-    if name.endswith(".toml") and own and path.resolve() not in own:
-        raise RecipeError(f"{name}: the zoo has results called {table.name}, which would be overwritten: rename yours")
+    zoos = [*list_tables(), *recipes.list_recipes()]
+    if name.endswith(".toml") and table.name in zoos and not _is_the_same(table, find_table(table.name)):
+        raise RecipeError(f"{name}: the zoo has a table or recipe called {table.name}: rename yours")
     return table
+
+
+def _is_the_same(table: Table, other: Table) -> bool:
+    return {(cell.name, cell.recipe.digest()) for cell in table.cells} == {
+        (cell.name, cell.recipe.digest()) for cell in other.cells
+    }
 
 
 def _find_recipe(name: str) -> Recipe:

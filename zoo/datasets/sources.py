@@ -102,13 +102,13 @@ def _fetch(dataset: str, file: RawFile, missing: Sequence[RawFile]) -> Path:
         downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(file.url, known_hash=file.sha256, fname=target.name, path=target.parent, downloader=downloader)
     except OSError as error:
-        if not hasattr(error, "response"):  # all errors of the network have one, or None
+        if error.errno is not None:  # the disk's; those of the network have none
             raise DatasetNotFound(
                 f"data set {dataset!r} cannot be fetched: the cache {target.parent} cannot be written "
                 f"({error.strerror or error}). "
                 f"Set ZOO_CACHE to a folder that can, or ZOO_DATA to one that holds {file.path}"
             ) from error
-        if error.response is None:  # nobody answered
+        if getattr(error, "response", error) is None:  # nobody answered
             _unreachable.add(host)
         raise DatasetNotFound(
             f"data set {dataset!r} is not at hand and cannot be fetched ({type(error).__name__}): {absent}"

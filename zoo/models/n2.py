@@ -648,8 +648,8 @@ class N2(ZooModel):
         scale: Divide and clip weights as the code does, see the module.
         layer_norm: Layer normalisation behind every sum, as in the code.
         pathways: What weighs the sums of both GlobMPs: `"proximity"`, ψ, or for the ablations `"attention"`, a softmax
-            of ψ / √(kq), which builds the n × n_p weights, and `"uniform"`, means. `scale` has no part in these two,
-            and in means the pseudo-nodes' states R have none but in the readout: else their parameters learn nothing.
+            of ψ / √(kq), which builds the n × n_p weights, and `"uniform"`, means. `scale` has no part in these two;
+            in `"uniform"` R has none but in a readout by pseudo-nodes: without that its parameters get no gradient.
         adaptation: False leaves out eq. (8): no M̂, and R as it is.
         local_passing: False leaves out eq. (9): Q as it is, and [M ‖ M̂ ‖ Q] for M_local.
         global_passing: False leaves out eq. (10): Q, M and R as they are.

@@ -287,7 +287,7 @@ class Rational(nn.Module):
         denominator: Tensor = self.denominator
         if self.version == "D" and self.training:
             numerator, denominator = _jitter(numerator), _jitter(denominator)
-        wide = (ops.widened(part) for part in (x, numerator, denominator))  # 10⁵ is no half float
+        wide = (ops.widened(part) for part in (x, numerator, denominator))  # powers up to x⁵ overflow half floats
         result: Tensor = _RationalFunction.apply(*wide, clusters, self.version)
         return result.to(x.dtype)
 
