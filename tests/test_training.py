@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import models, weights
+from zoo import datasets, models, weights
 from zoo._dgl import dgl
 from zoo._files import locked, resource
 from zoo.datasets import GraphDataset
@@ -642,3 +642,12 @@ def test_batches_are_of_one_size_and_in_a_new_order_every_time() -> None:
     assert [len(labels) for labels in first] == [4, 4, 2]
     assert sorted(torch.cat(first).tolist()) == sorted(torch.cat(second).tolist()) == list(range(10))
     assert torch.cat(first).tolist() != torch.cat(second).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.uint32, torch.int16])
+def test_classes_may_be_of_any_integer_type(dtype: torch.dtype) -> None:
+    graph = datasets.load("csbm")
+    expected = zoo.finetune("gcn-csbm", graph, epochs=2)
+    graph.ndata["label"] = graph.ndata["label"].to(dtype)
+    found = zoo.finetune("gcn-csbm", graph, epochs=2)
+    assert (found.val, found.test) == (expected.val, expected.test)

@@ -206,7 +206,7 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
         )
     size = data.num_nodes() if node_level else len(graphs)
     check_shape(holder[label], label, size)
-    used = holder[label][_used(holder, size, tests_on_all)]
+    used = plain(holder[label])[_used(holder, size, tests_on_all)]
     if used.dim() == 2:
         check_binary(used)
         if (used.sum(1) == 1).all():
