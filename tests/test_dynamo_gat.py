@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import zoo
 from zoo import ops, weights
 from zoo._dgl import dgl
+from zoo.analysis import count_operations
 from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.models.dynamo_gat import FULL, DynamoGAT, Rule
 from zoo.training import loop
@@ -445,6 +446,24 @@ def test_with_a_readout_there_is_noise_and_no_pruning(readout: str) -> None:
     assert not dict(model.named_buffers())
     assert (model.edge_weights(batch) == 1).all()
     assert not torch.equal(model.train()(batch), model(batch))
+
+
+@pytest.mark.parametrize("recalibrate", [False, True])
+def test_removed_edges_cost_nothing_but_without_recalibration(recalibrate: bool) -> None:
+    graph = some_graph()
+    model, whole = pruned(graph, recalibrate=recalibrate), make(recalibrate=recalibrate).double()
+    assert (model.edge_weights(graph) == 0).any()
+    assert (count_operations(model, graph) < count_operations(whole, graph)) is recalibrate
+
+
+def test_weights_of_fewer_edges_than_the_graph_has_are_told() -> None:
+    graph = some_graph()
+    model = pruned(graph)
+    for layer in model.pruning.layers:
+        layer.levels = layer.levels[:-7].clone()
+    count = graph.num_edges()
+    with pytest.raises(CheckpointError, match=f"the model has weights of {count - 7} edges for a graph of {count}"):
+        model(graph)
 
 
 def test_what_was_pruned_is_told_of_no_other_graph() -> None:
