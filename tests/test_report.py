@@ -19,6 +19,7 @@ from zoo.report import (
     checkpoint_table,
     last_layers,
     layer_means,
+    results_page,
     summaries,
     table_page,
     write_pages,
@@ -92,7 +93,18 @@ def test_the_page_on_cna_has_the_published_energies_of_the_tables_cells() -> Non
 
 def test_no_page_is_left_over() -> None:
     made = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
-    assert made == {*list_tables(), *list_results(ROOT / "results")}
+    assert made == {"README", *list_tables(), *list_results(ROOT / "results")}
+
+
+def test_the_list_of_results_counts_verdicts(tables: Path) -> None:
+    table = deep(tables)
+    published = dataclasses.replace(table.cells[0].recipe, published=Published(value=86.0, source="a paper"))
+    cells = (dataclasses.replace(table.cells[0], recipe=published), *table.cells[1:])
+    table = dataclasses.replace(table, cells=cells)
+    rows = [row(cells[0], 0, 85.0), *(row(cells[1], seed, 85.0) for seed in range(cells[1].recipe.protocol.seeds))]
+    line, total = results_page({"deep": summaries(table, rows)}).splitlines()[-2:]
+    assert line == "| [Depth](deep.md) | 12 | 0 | 1 | 0 | 0 | 10 | 1 | 1 |"  # of all cells, two have runs, one has all
+    assert total == "| **all** | **12** | **0** | **1** | **0** | **0** | **10** | **1** | **1** |"
 
 
 @pytest.mark.parametrize("name", list_results(ROOT / "results"))

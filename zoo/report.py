@@ -1,6 +1,7 @@
 """From results to Markdown: `zoo report` makes result pages and plots, the lists of data sets and of checkpoints."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from zoo.datasets.catalog import info, list_datasets
 from zoo.errors import ZooError
 from zoo.formats import CHECKPOINT_HEADER, checkpoint_rows, difference, markdown_table, published, spread
 from zoo.plots import LayerMeans, draw, has_plot, numeric
-from zoo.registry import Checkpoint
+from zoo.registry import VERDICTS, Checkpoint
 from zoo.results import LayerRow, Row, list_results, read_layers, read_results
 from zoo.tables import Cell, Table, find_table, list_tables
 from zoo.training.recipe import list_recipes
@@ -20,6 +21,7 @@ __all__ = [
     "checkpoint_table",
     "last_layers",
     "layer_means",
+    "results_page",
     "summaries",
     "table_page",
     "write_pages",
@@ -42,6 +44,11 @@ HOW_TO_COMPARE = """\
 *Against {baseline}*: the mean difference from the row *{baseline}* of the same column, seed by seed on the same splits,
 ± half its 95 % interval (paired t-test, without a correction for the number of rows). An interval that holds 0 does not
 show a difference, which is not to say that there is none."""
+
+ABOUT_RESULTS = """\
+How many cells of each table have which verdict; every page says what a verdict means, and why a cell is not reproduced
+or was not run. *Runs missing*: cells that have some of their runs, but not all; they are counted under their verdict,
+too. `zoo reproduce TABLE` runs what is missing."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
@@ -222,6 +229,26 @@ def summaries(table: Table, rows: list[Row]) -> list[CellResult]:
     return [summarise(cell, rows, baseline=table.baseline_of(cell)) for cell in table.cells]
 
 
+def results_page(results: Mapping[str, list[CellResult]]) -> str:
+    """The tables as a page, each with how many of its cells have which verdict.
+
+    Args:
+        results: By the table's name, a result for each of its cells.
+    """
+    lines = [[f"[{find_table(name).title}]({name}.md)", *_counts(cells)] for name, cells in results.items()]
+    every = [cell for cells in results.values() for cell in cells]
+    total = ["**all**", *(f"**{count}**" for count in _counts(every))]
+    header = ["table", "cells", *VERDICTS, "runs missing"]
+    return f"# Results\n\n{ABOUT_RESULTS}\n\n{markdown_table(header, [*lines, total])}\n"
+
+
+def _counts(results: list[CellResult]) -> list[str]:
+    """How many cells there are, how many of each verdict, and how many have some runs, but not all."""
+    verdicts = Counter(result.verdict for result in results)
+    partial = sum(bool(_missing_runs(result)) for result in results)
+    return [str(count) for count in (len(results), *(verdicts[verdict] for verdict in VERDICTS), partial)]
+
+
 def dataset_page() -> str:
     """The catalogue of data sets as a page."""
     rows = [
@@ -243,7 +270,7 @@ def dataset_page() -> str:
 
 
 def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
-    """Writes docs/datasets.md, docs/results/<table>.md, and the README's list of checkpoints.
+    """Writes docs/datasets.md, docs/results/<table>.md, a list of these, and the README's list of checkpoints.
 
     Every table has a page, so that what it asks for and was not run is seen; so has every recipe with results of its
     own. Results of tables and recipes that are not the zoo's are passed over.
@@ -262,10 +289,14 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     listing = _with_checkpoints(readme)  # one without the lines is told before anything is written
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
+    summarised = {}
     for name in sorted({*list_tables(), *_results_of_the_zoo(results)}):
-        table, rows = find_table(name), read_results(results / f"{name}.csv")
+        table = find_table(name)
+        summarised[name] = summaries(table, read_results(results / f"{name}.csv"))
         written.append(docs / "results" / f"{name}.md")
-        write_text(written[-1], table_page(table, summaries(table, rows), read_layers(results, table)))
+        write_text(written[-1], table_page(table, summarised[name], read_layers(results, table)))
+    written.append(docs / "results" / "README.md")
+    write_text(written[-1], results_page(summarised))
     write_text(readme, listing)
     return [*written, readme]
 
