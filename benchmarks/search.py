@@ -90,7 +90,7 @@ def outcome(name: str, cell: Cell, seeds: int) -> Outcome:
         scores.append(run.val)
         if isinstance(run.model, DynamoGAT):
             graph = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
-            shares.append(run.model.pruned_edges(run.model.prepare(graph)).share)
+            shares.append(run.model.pruned_edges(run.model.prepare(graph))[-1].pruned_share)
     return Outcome(cell, statistics.fmean(scores), statistics.fmean(shares) if shares else None)
 
 

@@ -470,7 +470,8 @@ def test_what_was_pruned_is_told_of_no_other_graph() -> None:
     model = pruned(some_graph())
     with pytest.raises(GraphError, match="not the graph whose edges were pruned: pass that one, prepared by"):
         model.pruned_edges(some_graph(seed=2))
-    assert make().double().pruned_edges(some_graph()).share == 0  # nothing was pruned of any
+    nothing = make().double().pruned_edges(some_graph())
+    assert [layer.pruned_share for layer in nothing] == [0] * LAYERS
 
 
 @pytest.mark.parametrize("options", [{}, {"recalibrate": False}, {"covariance": "correlation", "sign": "+"}], ids=str)
@@ -489,33 +490,33 @@ def test_half_floats_prune_too(way: str, options: dict[str, Any]) -> None:
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("num_layers", [2, 4])
-def test_what_was_pruned_is_told_as_in_table_5(num_layers: int) -> None:
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_what_was_pruned_is_told_as_in_table_5(depth: int) -> None:
     graph, x = some_graph(), some_graph().ndata["feat"]
-    model = pruned(graph, num_layers=num_layers, noise=0.2)
-    told = model.train().pruned_edges(graph)
+    model = pruned(graph, num_layers=4, noise=0.2)
+    told = model.train().pruned_edges(graph)[depth]
     assert model.training
     model.pruning.eval()  # as training leaves what is frozen
     model.pruned_edges(graph)
     assert not model.pruning.training
     model.eval()
-    state = (first_state(model, x) if num_layers == 2 else model.layers(graph)[-2]).detach()
+    state = [first_state(model, x), *model.layers(graph)][depth].detach()
     kept: list[float] = []
     gone: list[float] = []
-    for (i, j), weight in zip(edges_of(graph), model.edge_weights(graph)[-1].tolist(), strict=True):
+    for (i, j), weight in zip(edges_of(graph), model.edge_weights(graph)[depth].tolist(), strict=True):
         if i != j:
             cosine = float(torch.cosine_similarity(state[i], state[j], dim=0))
             (gone if weight == 0 else kept).append(cosine)
-    assert told.share == pytest.approx(len(gone) / (len(kept) + len(gone)))
+    assert told.pruned_share == pytest.approx(len(gone) / (len(kept) + len(gone)))
     assert told.kept_similarity == pytest.approx(sum(kept) / len(kept))
     assert told.pruned_similarity == pytest.approx(sum(gone) / len(gone))
-    assert 0 < told.share < 1
+    assert 0 < told.pruned_share < 1
 
 
 def test_the_sign_decides_whether_unlike_or_like_ends_part() -> None:
     graph = some_graph(200)
     for sign in ("-", "+"):
-        told = pruned(graph, sign=sign, rate=0.1).pruned_edges(graph)
+        told = pruned(graph, sign=sign, rate=0.1).pruned_edges(graph)[-1]
         assert (told.pruned_similarity > told.kept_similarity) == (sign == "+")
 
 

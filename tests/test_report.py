@@ -1,6 +1,7 @@
 """Pages are made from results, and those that are committed are the ones that would be made now."""
 
 import dataclasses
+import math
 import re
 import sys
 from pathlib import Path
@@ -271,6 +272,21 @@ by_layer = true
 model.hidden = 4
 """)
     return find_table("profiled")
+
+
+def test_a_run_without_a_value_does_not_count_in_that_layer(tables: Path) -> None:
+    table = deep(tables, layers='"pruned-similarity"')
+    first, second = table.cells[:2]
+    rows = [
+        layers(first, 0, "0.5 nan 3", "pruned-similarity"),
+        layers(first, 1, "0.7 0.2 5", "pruned-similarity"),
+        layers(second, 0, "nan", "pruned-similarity"),
+    ]
+    means = layer_means(table, rows)["pruned-similarity"]
+    assert means[first.name] == pytest.approx([0.6, 0.2, 4])
+    assert math.isnan(means[second.name][0])
+    page = table_page(table, summaries(table, [row(first, 0, 85.0), row(second, 0, 85.0)]), rows)
+    assert "| A new gcn | 4 | – | – |" in page
 
 
 def test_a_page_shows_measures_by_layer(tables: Path) -> None:

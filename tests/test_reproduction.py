@@ -19,7 +19,7 @@ from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError
 from zoo.report import summaries, table_page
 from zoo.reproduction import reproduce
 from zoo.results import Row, add_rows, list_results, read_layers, read_results
-from zoo.tables import find_table
+from zoo.tables import OF_PRUNING, find_table
 from zoo.training import loop
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Recipe, find
@@ -359,6 +359,40 @@ def test_layers_are_measured_once_and_of_each_model(tables: Path, tmp_path: Path
     (tables / "layered.toml").write_text(LAYERED)
     assert read_layers(tmp_path / "r", find_table("layered")) == rows
     assert list_results(tmp_path / "r") == ["layered"]
+
+
+PRUNED = """
+title = "Pruned"
+base = "dynamo-gat-cora"
+rows = ["often", "never"]
+columns = ["csbm"]
+layers = ["pruned-share", "kept-similarity", "pruned-similarity"]
+[row."*"]
+data = { name = "csbm", split = "random-60-20-20" }
+model = { num_layers = 4, prune_every = 1, rate = 0.1, epsilon = 0.5 }
+training = { epochs = 4, patience = 4 }
+[row."never"]
+model.rate = 0.0
+"""
+
+
+def test_what_was_pruned_is_measured_of_each_layer(tables: Path, tmp_path: Path) -> None:
+    (tables / "pruned.toml").write_text(PRUNED)
+    results = reproduce("pruned", seeds=1, results=tmp_path, runs=tmp_path)
+    graph = datasets.load("csbm", split="random-60-20-20", seed=0)
+    measured = {(row.cell, row.measure): row.numbers for row in read_layers(tmp_path, find_table("pruned"))}
+    for result in results:
+        model: Any = weights.load_folder(reproduction.run_folder(tmp_path, result.cell.recipe, 0))
+        told = zip(*model.pruned_edges(model.prepare(graph)), strict=True)
+        for measure, numbers in zip(OF_PRUNING, told, strict=True):
+            assert measured[result.cell.name, measure] == pytest.approx(numbers, rel=1e-5, nan_ok=True)
+    assert 0 < measured["often/csbm", "pruned-share"][-1] < 1
+    assert measured["never/csbm", "pruned-share"] == (0, 0, 0)
+    text = PRUNED.replace("dynamo-gat-cora", "gcn-csbm").replace("model = {", "#").replace("model.rate", "#")
+    (tables / "pruned.toml").write_text(text)
+    often = reproduce("pruned", seeds=1, results=tmp_path / "gcn", runs=tmp_path)[0]
+    assert "a GCN prunes no edges" in often.failures[0]
+    assert len(often.rows) == 1
 
 
 def test_several_measures_of_layers_are_of_the_same_models(tables: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """From results to Markdown: `zoo report` makes result pages and plots, the lists of data sets and of checkpoints."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -144,7 +145,7 @@ def _grids(table: Table, results: list[CellResult], layers: LayerMeans) -> str:
         values = {result.cell.name: published(metric, result.cell.recipe.published) for result in results}
         parts += ["## Published", _grid(table, values)]
     for measure, means in last_layers(layers).items():
-        texts = {name: f"{mean:.3g}" for name, mean in means.items()}
+        texts = {name: _measured(mean) for name, mean in means.items()}
         parts += [f"## Mean {measure} of the last hidden layer", _grid(table, texts)]
     if table.timed:
         seconds = {result.cell.name: result.seconds_per_epoch for result in results}
@@ -173,7 +174,7 @@ def _by_layer(table: Table, layers: LayerMeans) -> str:
             lines = {row: means.get(f"{row}/{column}", []) for row in table.rows}
             if depth := max(map(len, lines.values())):
                 rows = [
-                    [row, *(f"{mean:.3g}" for mean in line), *["–"] * (depth - len(line))]
+                    [row, *map(_measured, line), *["–"] * (depth - len(line))]
                     for row, line in lines.items()
                 ]
                 parts.append(f"## Mean {measure} by layer, {column}")
@@ -181,15 +182,27 @@ def _by_layer(table: Table, layers: LayerMeans) -> str:
     return "\n\n".join(parts)
 
 
+def _measured(mean: float) -> str:
+    return "–" if math.isnan(mean) else f"{mean:.3g}"
+
+
 def layer_means(table: Table, layers: Iterable[LayerRow]) -> dict[str, dict[str, list[float]]]:
-    """By the measure and the cell's name: the mean over runs of what was measured of each hidden layer, in order."""
+    """By the measure and the cell's name: the mean over runs of what was measured of each hidden layer, in order.
+
+    Runs of which a layer has no value, NaN, do not count in that layer; where none has one, the mean is NaN.
+    """
     runs: dict[str, dict[str, list[tuple[float, ...]]]] = {measure: {} for measure in table.layers}
     for row in layers:
         runs[row.measure].setdefault(row.cell, []).append(row.numbers)
     return {
-        measure: {name: list(map(statistics.fmean, zip(*numbers, strict=True))) for name, numbers in cells.items()}
+        measure: {name: [_mean(values) for values in zip(*numbers, strict=True)] for name, numbers in cells.items()}
         for measure, cells in runs.items()
     }
+
+
+def _mean(values: Iterable[float]) -> float:
+    present = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(present) if present else math.nan
 
 
 def last_layers(means: LayerMeans) -> dict[str, dict[str, float]]:
@@ -220,7 +233,7 @@ def _cell_list(table: Table, results: list[CellResult], layers: LayerMeans) -> s
         header.insert(-1, f"{measure}, last layer")
         for row, result in zip(rows, results, strict=True):
             name = result.cell.name
-            row.insert(-1, f"{means[name]:.3g}" if name in means else "–")
+            row.insert(-1, _measured(means.get(name, math.nan)))
     return markdown_table(header, rows)
 
 

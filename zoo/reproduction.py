@@ -24,11 +24,13 @@ from zoo._checks import check_count
 from zoo._files import locked, user_path
 from zoo.errors import DatasetNotFound, RecipeError, RecipeNotFound, ZooError, memory_as_zoo_error
 from zoo.results import LayerRow, Row, add_rows, layers_path, list_results, read_layers, read_results
-from zoo.tables import Cell, Table, find_table
+from zoo.tables import OF_PRUNING, Cell, Table, find_table
 from zoo.training.recipe import Recipe
 from zoo.verdicts import CellResult, summarise
 
 if TYPE_CHECKING:
+    from zoo._dgl import dgl
+    from zoo.models.dynamo_gat import PrunedEdges
     from zoo.training.loop import Run
 
 __all__ = ["reproduce", "run_folder"]
@@ -237,11 +239,23 @@ def _measure_layers(run: "Run", training: _Training, measure: str) -> str:
     from zoo import analysis, datasets
     from zoo.training.loop import seeded
 
-    data = training.recipe.data
-    metric = getattr(analysis, measure.replace("-", "_"))
+    data, name = training.recipe.data, measure.replace("-", "_")
     with memory_as_zoo_error(), seeded(training.seed):
         graph = datasets.load(data.name, split=data.split, seed=training.seed, align=data.align)
-        return " ".join(f"{value:.6g}" for value in analysis.per_layer(run.model, graph, metric))
+        if measure in OF_PRUNING:
+            values = [getattr(edges, name) for edges in _pruned_edges(run, graph)]
+        else:
+            values = analysis.per_layer(run.model, graph, getattr(analysis, name))
+    return " ".join(f"{value:.6g}" for value in values)
+
+
+def _pruned_edges(run: "Run", graph: "dgl.DGLGraph") -> "list[PrunedEdges]":
+    from zoo.models.dynamo_gat import DynamoGAT
+
+    if not isinstance(run.model, DynamoGAT):
+        measures = ", ".join(OF_PRUNING)
+        raise ZooError(f"a {type(run.model).__name__} prunes no edges: {measures} are measures of DYNAMO-GAT")
+    return run.model.pruned_edges(run.model.prepare(graph))
 
 
 def _outcome(cell: Cell, training: _Training, run: "Run", folder: Path) -> _Outcome:

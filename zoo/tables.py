@@ -16,9 +16,12 @@ from zoo.errors import RecipeError, RecipeNotFound
 from zoo.training import recipe as recipes
 from zoo.training.recipe import Recipe
 
-__all__ = ["MEASURES", "Cell", "Table", "find_table", "list_tables"]
+__all__ = ["MEASURES", "OF_PRUNING", "Cell", "Table", "find_table", "list_tables"]
 
-MEASURES = ("dirichlet-energy", "mad", "mad-gap", "mu", "attractor-rank")  # functions of `zoo.analysis`, named as there
+# Named as functions of `zoo.analysis`, and as what `DynamoGAT.pruned_edges` tells.
+OF_STATES = ("dirichlet-energy", "mad", "mad-gap", "mu", "attractor-rank")
+OF_PRUNING = ("pruned-share", "kept-similarity", "pruned-similarity")
+MEASURES = (*OF_STATES, *OF_PRUNING)
 
 
 @dataclass(frozen=True)

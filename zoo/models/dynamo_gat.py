@@ -358,16 +358,16 @@ class WeightedGATConv(GATConv):
 
 
 class PrunedEdges(NamedTuple):
-    """What pruning did to a graph, as the paper's table 5 has it.
+    """What pruning did to the edges of a layer, as the paper's table 5 has it of the last one.
 
     Attributes:
-        share: Of the edges, without self-loops, that the last layer has lost.
-        kept_similarity: Mean cosine similarity of the two ends of the others, of the states that the last layer takes
-            in; NaN if there are none.
+        pruned_share: Of the edges, without self-loops, that the layer has lost.
+        kept_similarity: Mean cosine similarity of the two ends of the others, of the states that the layer takes in;
+            NaN if there are none.
         pruned_similarity: The same of the lost ones.
     """
 
-    share: float
+    pruned_share: float
     kept_similarity: float
     pruned_similarity: float
 
@@ -516,8 +516,10 @@ class DynamoGAT(ZooModel):
         return self.pruning.weights(graph)
 
     @torch.no_grad()
-    def pruned_edges(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> PrunedEdges:
+    def pruned_edges(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[PrunedEdges]:
         """How many edges are gone, and how alike the ends of these and of the others are in evaluation.
+
+        One item for each attention layer, first layer first.
 
         Args:
             graph: The prepared graph that was pruned.
@@ -529,9 +531,13 @@ class DynamoGAT(ZooModel):
         if self.pruning is not None and self.pruning.is_of_another_graph(graph):
             raise GraphError("this is not the graph whose edges were pruned: pass that one, prepared by model.prepare")
         with eval_mode(self):
-            state = [self._first(self._input(graph, feat)), *self.layers(graph, feat)][-2]
+            taken_in = [self._first(self._input(graph, feat)), *self.layers(graph, feat)][:-1]
         senders, receivers = (ends.long() for ends in graph.edges(order="eid"))
-        similarity = torch.cosine_similarity(state[senders], state[receivers])
-        gone, counted = self.edge_weights(graph)[-1] == 0, senders != receivers
-        kept, pruned = similarity[counted & ~gone], similarity[counted & gone]
-        return PrunedEdges(len(pruned) / max(1, int(counted.sum())), float(kept.mean()), float(pruned.mean()))
+        counted = senders != receivers
+        told = []
+        for state, weight in zip(taken_in, self.edge_weights(graph), strict=True):
+            similarity, gone = torch.cosine_similarity(state[senders], state[receivers]), weight == 0
+            kept, pruned = similarity[counted & ~gone], similarity[counted & gone]
+            share = len(pruned) / max(1, int(counted.sum()))
+            told.append(PrunedEdges(share, float(kept.mean()), float(pruned.mean())))
+        return told
