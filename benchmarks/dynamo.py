@@ -1,31 +1,27 @@
-"""What the tables of DYNAMO-GAT tell beside scores, read from finished runs, and what its parts cost.
+"""What the results of DYNAMO-GAT tell beside scores, and what its parts cost.
 
-    python benchmarks/dynamo.py table1 [--results results] [--runs runs]
+    python benchmarks/dynamo.py table1 [--results results]
     python benchmarks/dynamo.py operations [--results results]
-    python benchmarks/dynamo.py table5 [--results results] [--runs runs]
+    python benchmarks/dynamo.py prunings [--results results]
     python benchmarks/dynamo.py speed [--repeats 3]
 
-`table1`: for every model and split of dynamo-fig2 the number of layers with the best mean validation accuracy, the
-test accuracy there, the operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per
-GFLOP. A model with pruned edges is cheaper, so its own runs are counted, and their mean is told.
+`table1`: for every model and split of dynamo-fig2 the number of layers with the best mean validation accuracy, of
+equals the smallest, the test accuracy there beside what the paper prints for its best depth, with a verdict, the
+operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per GFLOP. Models are
+untrained: that DYNAMO-GAT's would be cheaper by some pruned edges is not counted.
 
-`operations`: the same two for the paper's depths and one split a data set, beside what the paper prints; accuracy is
+`operations`: the last two for the paper's depths and one split a data set, beside what the paper prints; accuracy is
 that of dynamo-table1. Models are untrained, but for those that are among the checkpoints: their pruned edges do not
 count.
 
-`table5`: for every cell of dynamo-table3 the share of edges that the last layer has lost, and how alike the two ends of
-the others and of the lost ones are, by `DynamoGAT.pruned_edges`; means over the runs.
-
-For `table1` and `table5` models are taken from the folders of the runs: `zoo reproduce dynamo-fig2 --results anew` and
-`zoo reproduce dynamo-table3 --results anew`, with `--cells` for a part, come first (where the results stand already,
-nothing would be trained).
+`prunings`: for every cell of DYNAMO-GAT in dynamo-table1, dynamo-table3 and depth-study the epochs that validation has
+selected, and how often edges had been weakened by then.
 
 `speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT, trained in
 turn. GAT has no dropout here: DYNAMO-GAT has none between its layers. In these few epochs hardly an edge is pruned.
 """
 
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -33,18 +29,15 @@ import click
 from zoo import datasets, models, registry, weights
 from zoo._dgl import dgl
 from zoo.analysis import count_operations
-from zoo.errors import CheckpointError
 from zoo.formats import markdown_table, spread
 from zoo.model import ZooModel
-from zoo.models.dynamo_gat import DynamoGAT
 from zoo.report import summaries
-from zoo.reproduction import run_folder
 from zoo.results import read_results
-from zoo.tables import Table, find_table
+from zoo.tables import find_table
 from zoo.training import recipe as recipes
 from zoo.training.loop import train
 from zoo.training.recipe import Recipe
-from zoo.verdicts import CellResult
+from zoo.verdicts import CellResult, judge
 
 EPOCHS = 20  # two of them prune
 PRINTED = {  # GFLOPs, accuracy per GFLOP
@@ -56,43 +49,38 @@ PRINTED = {  # GFLOPs, accuracy per GFLOP
 COLUMNS = ("Cora public", "CiteSeer public", "Cornell geom-gcn")
 
 
-def finished(table: Table, results: Path) -> list[CellResult]:
+def finished(name: str, results: Path) -> list[CellResult]:
     """The cells of a table that have runs, in its order."""
-    return [result for result in summaries(table, read_results(results / f"{table.name}.csv")) if result.rows]
-
-
-def trained(table: Table, result: CellResult, runs: Path) -> Iterator[tuple[ZooModel, "dgl.DGLGraph"]]:
-    """The models of a cell's runs, each with the graph that it was trained on."""
-    data = result.cell.recipe.data
-    for row in result.rows:
-        try:
-            model = weights.load_folder(run_folder(runs, table.trained_for(result.cell), row.seed))
-        except CheckpointError as error:
-            command = f'zoo reproduce {table.name} --cells "{result.cell.name}" --results anew'
-            raise click.ClickException(f"{error}; first run {command}") from error
-        yield model, datasets.load(data.name, split=data.split, seed=row.seed)
+    rows = read_results(results / f"{name}.csv")
+    return [result for result in summaries(find_table(name), rows) if result.rows]
 
 
 @click.group()
 def main() -> None:
-    """Tables 1 and 5 of DYNAMO-GAT, and its speed."""
+    """Tables and speed of DYNAMO-GAT."""
 
 
 @main.command()
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
-def table1(results: Path, runs: Path) -> None:
-    """Prints the best depth of every model, and what it costs there."""
-    table = find_table("dynamo-fig2")
-    found, lines = finished(table, results), []
-    for name in table.rows:
-        if depths := [result for result in found if result.cell.row == name]:
-            best = max(depths, key=lambda result: result.val or 0.0)
-            gflops = statistics.fmean(count_operations(*pair) for pair in trained(table, best, runs)) / 1e9
-            assert best.mean is not None
-            scores = [spread("accuracy", best.val, None), spread("accuracy", best.mean, best.std, len(best.rows))]
-            lines.append([name, best.cell.column, *scores, f"{gflops:.4f}", f"{best.mean / gflops:.2f}"])
-    click.echo(markdown_table(["", "layers", "validation", "test accuracy (n)", "GFLOPs", "accuracy per GFLOP"], lines))
+def table1(results: Path) -> None:
+    """Prints the best depth of every model, the verdict on its score there, and what it costs."""
+    printed = {cell.name: cell.recipe.published for cell in find_table("dynamo-table1").cells}
+    rows: dict[str, list[CellResult]] = {}
+    for result in finished("dynamo-fig2", results):
+        rows.setdefault(result.cell.row, []).append(result)
+    lines = []
+    for name, depths in rows.items():
+        best = max(depths, key=lambda result: result.val or 0.0)
+        column, _, row = name.rpartition(" ")
+        paper = printed[f"{row}/{column}"]
+        assert best.mean is not None and paper is not None
+        gflops = count_operations(*untrained(best.cell.recipe)) / 1e9
+        scores = [spread("accuracy", best.val, None), spread("accuracy", best.mean, best.std, len(best.rows))]
+        verdict = judge(best.mean, best.std, len(best.rows), paper, "accuracy")
+        costs = [f"{gflops:.4f}", f"{best.mean / gflops:.1f}"]
+        lines.append([name, best.cell.column, *scores, f"{paper.value:.2f}", verdict, *costs])
+    header = ["", "layers", "validation", "test (n)", "printed", "verdict", "GFLOPs", "accuracy per GFLOP"]
+    click.echo(markdown_table(header, lines))
 
 
 @main.command()
@@ -105,36 +93,40 @@ def operations(results: Path) -> None:
     for row, printed in PRINTED.items():
         for column, (their_gflops, their_ratio) in zip(COLUMNS, printed, strict=True):
             result = found[f"{row}/{column}"]
-            gflops = count_operations(*model_of(result.cell.recipe)) / 1e9
+            gflops = count_operations(*bundled_or_untrained(result.cell.recipe)) / 1e9
             ratio = "–" if result.mean is None else f"{result.mean / gflops:.1f}"
             lines.append([row, column, f"{gflops:.4f}", f"{their_gflops:g}", ratio, f"{their_ratio:.1f}"])
     click.echo(markdown_table(["", "", "GFLOPs", "printed", "accuracy per GFLOP", "printed"], lines))
 
 
-def model_of(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
+def bundled_or_untrained(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
     """The checkpoint of a recipe, or if there is none an untrained model, and its graph."""
-    graph, about = datasets.load(recipe.data.name, split=recipe.data.split, seed=0), datasets.info(recipe.data.name)
     if recipe.name in registry.list_checkpoints():
-        return weights.load(recipe.name), graph
+        return weights.load(recipe.name), datasets.load(recipe.data.name, split=recipe.data.split, seed=0)
+    return untrained(recipe)
+
+
+def untrained(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
+    """A recipe's model at its start, and its graph."""
+    graph, about = datasets.load(recipe.data.name, split=recipe.data.split, seed=0), datasets.info(recipe.data.name)
     arguments = {"in_feats": about.in_feats, "num_classes": about.num_classes, **recipe.model}
     return models.create(recipe.method, {**arguments, "transforms": list(recipe.data.transforms)}), graph
 
 
 @main.command()
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
-@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
-def table5(results: Path, runs: Path) -> None:
-    """Prints how many edges every variant has pruned, and which."""
-    table = find_table("dynamo-table3")
+def prunings(results: Path) -> None:
+    """Prints how often edges had been weakened by the selected epochs."""
     lines = []
-    for result in finished(table, results):
-        pruned = []
-        for model, graph in trained(table, result, runs):
-            assert isinstance(model, DynamoGAT)
-            pruned.append(model.pruned_edges(model.prepare(graph)))
-        share, kept, gone = (statistics.fmean(values) for values in zip(*pruned, strict=True))
-        lines.append([result.cell.name, f"{100 * share:.1f} %", f"{kept:.3f}", f"{gone:.3f}", str(len(pruned))])
-    click.echo(markdown_table(["", "pruned edges", "similarity, kept", "similarity, pruned", "runs"], lines))
+    for name in ("dynamo-table1", "dynamo-table3", "depth-study"):
+        for result in finished(name, results):
+            every = result.cell.recipe.model.get("prune_every")
+            if every is not None and result.cell.recipe.model["rate"] > 0:
+                epochs = sorted(run.epoch for run in result.rows)
+                times = [epoch // every for epoch in epochs]
+                counts = [", ".join(map(str, epochs)), f"{times[0]} to {times[-1]}", str(times.count(0))]
+                lines.append([name, result.cell.name, *counts])
+    click.echo(markdown_table(["table", "cell", "selected epochs", "prunings", "runs without any"], lines))
 
 
 @main.command()

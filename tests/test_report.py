@@ -114,6 +114,20 @@ def test_what_is_not_reproduced_has_a_diagnosis(name: str) -> None:
         assert result.verdict in ("reproduced", "no published value") or result.reason, result.cell.name
 
 
+def test_what_diagnoses_say_of_ten_splits_is_so() -> None:
+    table = find_table("sbp-table2")
+    told = []
+    for result in summaries(table, read_results(ROOT / "results" / "sbp-table2.csv")):
+        if found := re.search(r"Our ten splits have ([\d.]+) to ([\d.]+);", result.reason):
+            scores, printed = [f"{run.test:.2f}" for run in result.rows], result.cell.recipe.published
+            assert found.groups() == (min(scores), max(scores)), result.cell.name
+            assert printed is not None
+            has = f"{printed.value:.2f}" in scores
+            assert ("none of ours has what is printed" in result.reason) is not has, result.cell.name
+            told.append(has)
+    assert set(told) == {True, False}
+
+
 def test_every_table_says_what_was_not_run() -> None:
     table = find_table("sbp-table15")
     page = table_page(table, summaries(table, []))
