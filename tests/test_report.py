@@ -114,6 +114,15 @@ def test_what_is_not_reproduced_has_a_diagnosis(name: str) -> None:
         assert result.verdict in ("reproduced", "no published value") or result.reason, result.cell.name
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "methods").glob("*.md")), ids=lambda page: page.stem)
+def test_scores_with_a_deviation_on_a_methods_page_stand_on_a_page_of_results(page: Path) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "results").glob("*.md")]
+    scores = re.compile(r"\d+\.\d\d ± \d+\.\d\d")
+    known = {score for text in texts for score in scores.findall(text)}
+    told = set(scores.findall(" ".join(page.read_text(encoding="utf-8").split())))
+    assert told <= known, told - known
+
+
 def test_what_diagnoses_say_of_ten_splits_is_so() -> None:
     table = find_table("sbp-table2")
     told = []
