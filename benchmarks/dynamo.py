@@ -14,7 +14,7 @@ untrained: that DYNAMO-GAT's would be cheaper by some pruned edges is not counte
 that of dynamo-table1. Models are untrained, but for those that are among the checkpoints: their pruned edges do not
 count.
 
-`prunings`: for every cell of DYNAMO-GAT in dynamo-table1, dynamo-table3 and depth-study the epochs that validation has
+`prunings`: for every cell of DYNAMO-GAT in its tables 1, 3, 5 and 6 and in depth-study the epochs that validation has
 selected, and how often edges had been weakened by then.
 
 `speed`: seconds per epoch, with its evaluation and its share of pruning, of 128 layers on Cora, beside GAT, trained in
@@ -46,6 +46,7 @@ PRINTED = {  # GFLOPs, accuracy per GFLOP
     "G2GAT": ((1.209, 68.88), (2.452, 33.47), (0.0879, 700.34)),
     "DYNAMO-GAT": ((0.605, 137.53), (1.675, 48.96), (0.051, 1226.67)),
 }
+TABLES = ("dynamo-table1", "dynamo-table3", "dynamo-table5", "dynamo-table6", "depth-study")
 COLUMNS = ("Cora public", "CiteSeer public", "Cornell geom-gcn")
 
 
@@ -118,12 +119,12 @@ def untrained(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
 def prunings(results: Path) -> None:
     """Prints how often edges had been weakened by the selected epochs."""
     lines = []
-    for name in ("dynamo-table1", "dynamo-table3", "depth-study"):
+    for name in TABLES:
         for result in finished(name, results):
-            every = result.cell.recipe.model.get("prune_every")
-            if every is not None and result.cell.recipe.model["rate"] > 0:
+            options = result.cell.recipe.model
+            if result.cell.recipe.method == "dynamo-gat" and options["rate"] > 0:
                 epochs = sorted(run.epoch for run in result.rows)
-                times = [epoch // every for epoch in epochs]
+                times = [epoch // options["prune_every"] for epoch in epochs]
                 counts = [", ".join(map(str, epochs)), f"{times[0]} to {times[-1]}", str(times.count(0))]
                 lines.append([name, result.cell.name, *counts])
     click.echo(markdown_table(["table", "cell", "selected epochs", "prunings", "runs without any"], lines))

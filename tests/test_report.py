@@ -309,6 +309,10 @@ def test_a_run_without_a_value_does_not_count_in_that_layer(tables: Path) -> Non
     assert means[first.name] == pytest.approx([0.6, 0.2, 4])
     assert math.isnan(means[second.name][0])
     page = table_page(table, summaries(table, [row(first, 0, 85.0), row(second, 0, 85.0)]), rows)
+    assert "The last layer's" not in page  # no cell has runs with a value and runs without
+    more = [*rows, layers(second, 1, "0.1", "pruned-similarity")]
+    told = f"- **{second.name}.** The last layer's pruned-similarity is the mean of 1 of 2 runs; the others have none."
+    assert told in table_page(table, summaries(table, []), more)
     assert "| A new gcn | 4 | – | – |" in page
 
 
@@ -386,17 +390,17 @@ def test_a_panel_without_runs_is_not_drawn(tables: Path, tmp_path: Path) -> None
 def test_measures_by_layer_are_drawn_with_a_maximum_of_1(tables: Path, tmp_path: Path) -> None:
     figures = pytest.importorskip("matplotlib.figure", reason="the extra `plot`")
     table, path, figure = profiled(tables), tmp_path / "plot.svg", figures.Figure(layout="constrained")
-    means = {"ours/here": [2.0, 8.0, 4.0], "theirs/here": [0.0, 0.0], "theirs/there": [5.0]}
+    means = {"ours/here": [math.nan, 8.0, 4.0], "theirs/here": [0.0, 0.0], "theirs/there": [5.0]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure", lambda **_: figure)
         draw(table, [], {"dirichlet-energy": means}, path)
     lines = {
-        axes.get_title(): [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines]
+        axes.get_title(): [(list(line.get_xdata()), list(map(str, line.get_ydata()))) for line in axes.lines]
         for axes in figure.axes
     }
     assert lines == {
-        "here": [([1, 2, 3], [0.25, 1.0, 0.5]), ([1, 2], [0.0, 0.0])],
-        "there": [([], []), ([1], [1.0])],
+        "here": [([1, 2, 3], ["nan", "1.0", "0.5"]), ([1, 2], ["0.0", "0.0"])],
+        "there": [([], []), ([1], ["1.0"])],
     }
     words = texts(path.read_text())
     assert [words.count(word) for word in ("layer", "dirichlet-energy, maximum 1", "ours", "theirs")] == [2, 2, 1, 1]

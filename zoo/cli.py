@@ -338,7 +338,7 @@ def bundle(names: tuple[str, ...], **options: Any) -> None:
 @click.option("--docs", type=click.Path(path_type=Path), default="docs", show_default=True)
 @click.option("--readme", type=click.Path(path_type=Path), default="README.md", show_default=True)
 def report(results: Path, docs: Path, readme: Path) -> None:
-    """For maintainers: makes the result pages, their plots and the README's list of checkpoints."""
+    """For maintainers: makes the result pages, a list of them, their plots and the README's list of checkpoints."""
     from zoo.report import write_pages, write_plots
 
     for path in [*write_pages(results, docs, readme), *write_plots(results, docs)]:

@@ -113,7 +113,7 @@ def _draw_layers(figure: "Figure", table: Table, layers: LayerMeans) -> None:
 
 def _draw_profile(axes: "Axes", values: Sequence[float], style: str) -> "Line2D":
     """A line over the numbers of the layers, its maximum at 1 if it is not 0 throughout."""
-    top = max(values, default=1.0) or 1.0
+    top = max((value for value in values if not math.isnan(value)), default=1.0) or 1.0
     (line,) = axes.plot(range(1, len(values) + 1), [value / top for value in values], style, markersize=3, linewidth=1)
     return line
 

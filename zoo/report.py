@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from zoo import registry
@@ -48,9 +48,9 @@ show a difference, which is not to say that there is none."""
 
 ABOUT_RESULTS = """\
 How many cells of each table have which verdict; every page says what a verdict means, and why a cell is not reproduced
-or was not run. *Runs missing*: cells that have some of their runs, but not all; they are counted under their verdict,
-too. `zoo reproduce TABLE` runs what is missing. SBP's table 6, which measures graphs and no trained model, is on
-[its page](../methods/sbp.md#what-came-out)."""
+or was not run. *With runs missing* are cells that have some of their runs, but not all; they are counted under their
+verdict, too. `zoo reproduce TABLE` runs what is missing. SBP's table 6, which measures graphs and no trained model, is
+on [its page](../methods/sbp.md#what-came-out)."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
@@ -86,11 +86,12 @@ def table_page(table: Table, results: list[CellResult], layers: Iterable[LayerRo
         results: A result for each of its cells.
         layers: What has been measured of its runs' layers.
     """
+    layers = list(layers)
     remarks: dict[str, list[Cell]] = {}  # several cells can share a recipe's
     for result in results:
-        for text in (result.cell.recipe.note, result.reason, _missing_runs(result)):
-            if text:
-                remarks.setdefault(text, []).append(result.cell)
+        texts = (result.cell.recipe.note, result.reason, _missing_runs(result), *_missing_values(result.cell, layers))
+        for text in filter(None, texts):
+            remarks.setdefault(text, []).append(result.cell)
     lines = [f"- **{_places(table, cells)}.** {text}" for text, cells in remarks.items()]
     sources = {result.cell.recipe.published.source for result in results if result.cell.recipe.published}
     means = layer_means(table, layers)
@@ -113,6 +114,18 @@ def _missing_runs(result: CellResult) -> str:
     """How many of its runs a cell has, where that is some but not all."""
     made, wanted = len(result.rows), result.cell.recipe.protocol.seeds
     return f"Runs so far: {made} of {wanted}." if 0 < made < wanted else ""
+
+
+def _missing_values(cell: Cell, layers: Iterable[LayerRow]) -> Iterator[str]:
+    """Which measures the last layer of some, but not all of a cell's runs has no value of."""
+    last: dict[str, list[float]] = {}
+    for row in layers:
+        if row.cell == cell.name:
+            last.setdefault(row.measure, []).append(row.numbers[-1])
+    for measure, values in last.items():
+        present = sum(not math.isnan(value) for value in values)
+        if 0 < present < len(values):
+            yield f"The last layer's {measure} is the mean of {present} of {len(values)} runs; the others have none."
 
 
 def _places(table: Table, cells: list[Cell]) -> str:
@@ -252,7 +265,7 @@ def results_page(results: Mapping[str, list[CellResult]]) -> str:
     lines = [[f"[{find_table(name).title}]({name}.md)", *_counts(cells)] for name, cells in results.items()]
     every = [cell for cells in results.values() for cell in cells]
     total = ["**all**", *(f"**{count}**" for count in _counts(every))]
-    header = ["table", "cells", *VERDICTS, "runs missing"]
+    header = ["table", "cells", *VERDICTS, "with runs missing"]
     return f"# Results\n\n{ABOUT_RESULTS}\n\n{markdown_table(header, [*lines, total])}\n"
 
 

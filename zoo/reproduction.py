@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -30,7 +30,7 @@ from zoo.verdicts import CellResult, summarise
 
 if TYPE_CHECKING:
     from zoo._dgl import dgl
-    from zoo.models.dynamo_gat import PrunedEdges
+    from zoo.model import ZooModel
     from zoo.training.loop import Run
 
 __all__ = ["reproduce", "run_folder"]
@@ -234,28 +234,31 @@ def _run(training: _Training, runs: Path) -> list[_Outcome]:
     return [_outcome(cell, training, run, folder) for cell in training.cells]
 
 
-def _measure_layers(run: "Run", training: _Training, measure: str) -> str:
-    """The values of a `LayerRow`, computed with one thread as in training."""
+def _measure_layers(model: "ZooModel", training: _Training) -> dict[str, str]:
+    """By measure the values of a `LayerRow`, computed with one thread as in training."""
     from zoo import analysis, datasets
     from zoo.training.loop import seeded
 
-    data, name = training.recipe.data, measure.replace("-", "_")
-    with memory_as_zoo_error(), seeded(training.seed):
+    data, values = training.recipe.data, {}
+    pruned_edges: list[NamedTuple] = []
+    with memory_as_zoo_error():
         graph = datasets.load(data.name, split=data.split, seed=training.seed, align=data.align)
-        if measure in OF_PRUNING:
-            values = [getattr(edges, name) for edges in _pruned_edges(run, graph)]
-        else:
-            values = analysis.per_layer(run.model, graph, getattr(analysis, name))
-    return " ".join(f"{value:.6g}" for value in values)
+        for measure in training.measures:
+            name = measure.replace("-", "_")
+            with seeded(training.seed):
+                if measure in OF_PRUNING:
+                    pruned_edges = pruned_edges or _pruned_edges(model, graph)
+                    values[measure] = [getattr(edges, name) for edges in pruned_edges]
+                else:
+                    values[measure] = analysis.per_layer(model, graph, getattr(analysis, name))
+    return {measure: " ".join(f"{value:.6g}" for value in own) for measure, own in values.items()}
 
 
-def _pruned_edges(run: "Run", graph: "dgl.DGLGraph") -> "list[PrunedEdges]":
-    from zoo.models.dynamo_gat import DynamoGAT
-
-    if not isinstance(run.model, DynamoGAT):
-        measures = ", ".join(OF_PRUNING)
-        raise ZooError(f"a {type(run.model).__name__} prunes no edges: {measures} are measures of DYNAMO-GAT")
-    return run.model.pruned_edges(run.model.prepare(graph))
+def _pruned_edges(model: Any, graph: "dgl.DGLGraph") -> "list[NamedTuple]":
+    if not hasattr(model, "pruned_edges"):
+        raise ZooError(f"a {type(model).__name__} prunes no edges, so that it has no {', '.join(OF_PRUNING)}")
+    edges: list[NamedTuple] = model.pruned_edges(model.prepare(graph))
+    return edges
 
 
 def _outcome(cell: Cell, training: _Training, run: "Run", folder: Path) -> _Outcome:
@@ -269,16 +272,10 @@ def _outcome(cell: Cell, training: _Training, run: "Run", folder: Path) -> _Outc
 
 
 def _layer_rows(row: Row, training: _Training, run: "Run") -> tuple[LayerRow, ...]:
+    own = {"cell": row.cell, "recipe": row.recipe, "digest": row.digest}
+    measured = _measure_layers(run.model, training) if training.measures else {}
     return tuple(
-        LayerRow(
-            cell=row.cell,
-            recipe=row.recipe,
-            digest=row.digest,
-            seed=row.seed,
-            measure=measure,
-            values=_measure_layers(run, training, measure),
-        )
-        for measure in training.measures
+        LayerRow(**own, seed=row.seed, measure=measure, values=values) for measure, values in measured.items()
     )
 
 
