@@ -2,6 +2,7 @@
 
 import dataclasses
 import runpy
+import statistics
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from click.testing import CliRunner
 from test_datasets import needs_data
 
-from zoo.results import Row
+from zoo.results import Row, read_layers
 from zoo.tables import find_table
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = runpy.run_path(str(ROOT / "benchmarks" / "dynamo.py"))
-PAGE = (ROOT / "docs" / "methods" / "dynamo-gat.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "methods" / "dynamo-gat.md").read_text(encoding="utf-8")
+PAGE = " ".join(TEXT.split())
 
 
 def printed(*arguments: str) -> str:
@@ -52,4 +54,39 @@ def test_prunings_are_counted_up_to_the_selected_epoch(tmp_path: Path) -> None:
 def test_the_page_has_the_best_depths_of_the_committed_results() -> None:
     lines = printed("table1", "--results", str(ROOT / "results"))
     assert lines.count("\n| C") >= 12
-    assert textwrap.indent(lines.strip(), "  ") in PAGE
+    assert textwrap.indent(lines.strip(), "  ") in TEXT
+
+
+def test_the_page_tells_how_many_runs_have_not_been_pruned() -> None:
+    words = {4: "four", 12: "twelve"}
+    told: dict[str, tuple[int, int]] = {}
+    for line in printed("prunings", "--results", str(ROOT / "results")).splitlines()[2:]:
+        table, _, epochs, _, without = line.strip("| ").split(" | ")
+        runs, none = told.get(table, (0, 0))
+        told[table] = runs + len(epochs.split(", ")), none + int(without)
+    (first, of_first), (study, of_study) = told["dynamo-table1"], told["depth-study"]
+    assert f"Of {first} runs of table 1 {words[of_first]}, and of {study} of the depth study {words[of_study]}," in PAGE
+
+
+def test_the_page_tells_what_table_5_measures() -> None:
+    table = find_table("dynamo-table5")
+    last: dict[str, list[dict[str, float]]] = {}
+    runs: dict[tuple[str, int], dict[str, float]] = {}
+    for row in read_layers(ROOT / "results", table):
+        runs.setdefault((row.cell, row.seed), {})[row.measure] = row.numbers[-1]
+    for (cell, _), measures in runs.items():
+        last.setdefault(cell.removesuffix("/Cora public"), []).append(measures)
+    pruned = {name: [run for run in own if run["pruned-share"] > 0] for name, own in last.items()}
+
+    def mean(name: str, measure: str) -> float:
+        return statistics.fmean(run[measure] for run in pruned[name])
+
+    for name, shares in {"r₀ = 0.3": "{:.1f} % in the mean", "every epoch": "it is {:.1f} %"}.items():
+        assert shares.format(100 * mean(name, "pruned-share")) in PAGE
+    for name, similarities in {
+        "r₀ = 0.3": "{:.2f}, of pruned ones {:.2f}", "every epoch": "{:.2f} and {:.2f}", "r₀ = 1": "{:.2f} and {:.2f}"
+    }.items():
+        assert similarities.format(mean(name, "kept-similarity"), mean(name, "pruned-similarity")) in PAGE
+    minus = [run for name in ("full", "r₀ = 0.3", "every epoch", "r₀ = 1", "not gradual") for run in pruned[name]]
+    assert all(run["kept-similarity"] > run["pruned-similarity"] for run in minus)
+    assert f"in each of the {len(minus)} runs that have lost any" in PAGE
