@@ -272,10 +272,12 @@ def _outcome(cell: Cell, training: _Training, run: "Run", folder: Path) -> _Outc
 
 
 def _layer_rows(row: Row, training: _Training, run: "Run") -> tuple[LayerRow, ...]:
-    own = {"cell": row.cell, "recipe": row.recipe, "digest": row.digest}
     measured = _measure_layers(run.model, training) if training.measures else {}
     return tuple(
-        LayerRow(**own, seed=row.seed, measure=measure, values=values) for measure, values in measured.items()
+        LayerRow(
+            cell=row.cell, recipe=row.recipe, digest=row.digest, seed=row.seed, measure=measure, values=values
+        )
+        for measure, values in measured.items()
     )
 
 
