@@ -10,6 +10,7 @@ from typing import Any
 from click.testing import CliRunner
 from test_datasets import needs_data
 
+import zoo
 from zoo.results import Row, read_layers
 from zoo.tables import find_table
 
@@ -81,12 +82,34 @@ def test_the_page_tells_what_table_5_measures() -> None:
     def mean(name: str, measure: str) -> float:
         return statistics.fmean(run[measure] for run in pruned[name])
 
-    for name, shares in {"r₀ = 0.3": "{:.1f} % in the mean", "every epoch": "it is {:.1f} %"}.items():
-        assert shares.format(100 * mean(name, "pruned-share")) in PAGE
+    for name, share in {"r₀ = 0.3": "{:.1f} % in the mean", "every epoch": "it is {:.1f} %"}.items():
+        assert share.format(100 * mean(name, "pruned-share")) in PAGE
     for name, similarities in {
         "r₀ = 0.3": "{:.2f}, of pruned ones {:.2f}", "every epoch": "{:.2f} and {:.2f}", "r₀ = 1": "{:.2f} and {:.2f}"
     }.items():
         assert similarities.format(mean(name, "kept-similarity"), mean(name, "pruned-similarity")) in PAGE
+    shares = {name: sorted(round(100 * run["pruned-share"], 1) for run in own) for name, own in pruned.items()}
+    assert "({} to {})".format(shares["every epoch"][0], shares["every epoch"][-1]) in PAGE
+    assert "{} to {} % in four runs".format(shares["r₀ = 1"][0], shares["r₀ = 1"][-1]) in PAGE
+    assert (len(shares["r₀ = 1"]), len(last["r₀ = 1"]), len(last["full"])) == (4, 5, 5)
+    assert f"the fifth {shares['full'][0]} % of its last" in PAGE and len(shares["full"]) == 1
+    assert "one of five models has lost {} % and the others 0 to {} %".format(*shares["sign +"][:1:-1]) in PAGE
     minus = [run for name in ("full", "r₀ = 0.3", "every epoch", "r₀ = 1", "not gradual") for run in pruned[name]]
     assert all(run["kept-similarity"] > run["pruned-similarity"] for run in minus)
     assert f"in each of the {len(minus)} runs that have lost any" in PAGE
+
+
+@needs_data
+def test_the_page_tells_what_the_checkpoints_have_lost() -> None:
+    lost = {}
+    for name in ("dynamo-gat-cora", "dynamo-gat-cora-128", "dynamo-gat-cornell", "dynamo-gat-cornell-128"):
+        model: Any = zoo.load(name)
+        about = zoo.info(name)
+        graph = zoo.datasets.load(about.dataset, split=about.split, seed=about.score.seed)
+        edges = model.pruned_edges(model.prepare(graph))
+        lost[name] = max(layer.pruned_share for layer in edges), edges[-1].pruned_share, int(model.pruning.passes)
+    (shallow, _, first), (deep, _, second) = lost["dynamo-gat-cornell"], lost["dynamo-gat-cornell-128"]
+    assert (shallow, deep) == (0, 0)
+    assert f"`dynamo-gat-cornell` is selected at epoch {first}, `dynamo-gat-cornell-128` at epoch {second}." in PAGE
+    assert lost["dynamo-gat-cora"][0] == 0 and "`dynamo-gat-cora` has lost no edge" in PAGE
+    assert f"`dynamo-gat-cora-128` {100 * lost['dynamo-gat-cora-128'][1]:.1f} % of its last layer's" in PAGE

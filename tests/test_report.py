@@ -123,6 +123,24 @@ def test_scores_with_a_deviation_on_a_methods_page_stand_on_a_page_of_results(pa
     assert told <= known, told - known
 
 
+def test_the_page_on_cna_counts_the_runs_that_were_cut_short() -> None:
+    page = " ".join((ROOT / "docs" / "methods" / "cna.md").read_text(encoding="utf-8").split())
+    deep = [run for run in read_results(ROOT / "results" / "cna-depth.csv") if " CNA " in run.cell]
+    for depths, sentence in {
+        ("32", "64"): "of the {runs} runs with CNA at 32 and 64 layers {whole} have all 200 epochs, and {late} select",
+        ("4", "8", "16"): "at 4 to 16 layers it is {whole} and {late} of {runs}",
+    }.items():
+        runs = [run for run in deep if run.cell.split("/")[1] in depths]
+        counts = {"whole": sum(run.epochs == 200 for run in runs), "late": sum(run.epoch >= 180 for run in runs)}
+        assert sentence.format(runs=len(runs), **counts) in page
+    enzymes = [run for run in read_results(ROOT / "results" / "cna-graphs.csv") if "ENZYMES" in run.cell]
+    relu, cna = ([run for run in enzymes if run.cell.startswith(row)] for row in ("ReLU", "CNA"))
+    whole = [sum(run.epochs == 100 for run in runs) for runs in (relu, cna)]
+    late = [sum(run.epoch >= 90 for run in runs) for runs in (relu, cna)]
+    told = f"{whole[0]} of {len(relu)} runs with ReLU and {whole[1]} of {len(cna)} with CNA have all 100 epochs"
+    assert f"{told}, and {late[0]} and {late[1]} select one of the last eleven" in page
+
+
 def test_what_diagnoses_say_of_ten_splits_is_so() -> None:
     table = find_table("sbp-table2")
     told = []
