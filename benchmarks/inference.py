@@ -8,14 +8,12 @@ line `nothing` is of a process that has graph and libraries in memory and predic
 has for every edge and head; without attention there are none, and the states of width 256 (165 MB each) are the rest.
 """
 
-import multiprocessing
-import resource
-import sys
 import time
 from typing import Any
 
 import click
 import torch
+from cna import alone, resident
 
 import zoo
 from zoo import models, ops
@@ -42,14 +40,7 @@ def measure(name: str | None, block_size: int) -> tuple[float, float]:
         method, arguments = MODELS[name]
         model = models.create(method, {"in_feats": IN_FEATS, "num_classes": CLASSES, **arguments})
         zoo.predict(model, graph, block_size=block_size)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def alone(name: str | None, block_size: int) -> tuple[float, float]:
-    """`measure` in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measure, (name, block_size))
+    return time.perf_counter() - start, resident()
 
 
 @click.command()
@@ -57,9 +48,9 @@ def alone(name: str | None, block_size: int) -> tuple[float, float]:
 def main(block_size: int) -> None:
     """Prints a line per model."""
     print(f"{'':18s} {'at once':>20s} {f'blocks of {block_size}':>20s}")
-    print(f"{'nothing':18s} {alone(None, AT_ONCE)[1]:17.0f} MB")
+    print(f"{'nothing':18s} {alone(measure, None, AT_ONCE)[1]:17.0f} MB")
     for name in MODELS:
-        results = [alone(name, size) for size in (AT_ONCE, block_size)]
+        results = [alone(measure, name, size) for size in (AT_ONCE, block_size)]
         print(f"{name:18s}", *(f"{seconds:8.1f} s {peak:6.0f} MB" for seconds, peak in results), flush=True)
 
 

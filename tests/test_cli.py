@@ -247,7 +247,7 @@ def test_the_demo_fails_where_a_checkpoint_is_broken(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("zoo.registry.list_checkpoints", lambda: ["gcn-csbm"])
     monkeypatch.setattr("zoo.demo._reproduce", lambda: None)
-    monkeypatch.setattr("zoo.demo.load", load)
+    monkeypatch.setattr("zoo.api.load", load)
     result = run("demo")
     assert result.exit_code == 1
     assert "BROKEN" in result.output and "0 of 0 scores" in result.output

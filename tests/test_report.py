@@ -103,7 +103,7 @@ def test_the_list_of_results_counts_verdicts(tables: Path) -> None:
     cells = (dataclasses.replace(table.cells[0], recipe=published), *table.cells[1:])
     table = dataclasses.replace(table, cells=cells)
     rows = [row(cells[0], 0, 85.0), *(row(cells[1], seed, 85.0) for seed in range(cells[1].recipe.protocol.seeds))]
-    line, total = results_page({"deep": summaries(table, rows)}).splitlines()[-2:]
+    line, total = results_page([(table, summaries(table, rows))]).splitlines()[-2:]
     assert line == "| [Depth](deep.md) | 12 | 0 | 1 | 0 | 0 | 10 | 1 | 1 |"  # of all cells, two have runs, one has all
     assert total == "| **all** | **12** | **0** | **1** | **0** | **0** | **10** | **1** | **1** |"
 

@@ -1,12 +1,16 @@
 """Whether a value from JSON or TOML is of the type that an annotation asks for."""
 
+import functools
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["fits", "type_name"]
+__all__ = ["fits", "type_hints", "type_name"]
+
+# Reading annotations takes longer than checking a value.
+type_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -14,8 +18,6 @@ def fits(value: Any, hint: Any) -> bool:
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return any(fits(value, option) for option in typing.get_args(hint))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
     if origin in (tuple, list, Sequence):
         return isinstance(value, list | tuple) and all(fits(item, typing.get_args(hint)[0]) for item in value)
     if origin is dict:
@@ -26,7 +28,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def type_name(hint: Any) -> str:
-    """How an annotation is called in a message."""
+    """What a message calls an annotation."""
     if typing.get_origin(hint) in (tuple, list, Sequence):
         return "list"
     return str(getattr(hint, "__name__", hint)).replace("collections.abc.", "")

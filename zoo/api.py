@@ -120,7 +120,8 @@ def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float
     """Name and value of a metric on the data's test set; by default the first metric of its task."""
     with memory_as_zoo_error():
         logits, labels = _test_nodes(model, data) if isinstance(data, dgl.DGLGraph) else _test_graphs(model, data)
-    single = "node-regression" if labels.is_floating_point() else "node-classification"
+    level = "node" if isinstance(data, dgl.DGLGraph) else "graph"
+    single = "node-regression" if labels.is_floating_point() else f"{level}-classification"
     task = TASKS["node-multilabel" if labels.dim() == 2 else single]
     metric = metric or task.metrics[0]
     if metric not in task.metrics:

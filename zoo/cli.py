@@ -347,7 +347,7 @@ def report(results: Path, docs: Path, readme: Path) -> None:
 
 @main.command()
 def demo() -> None:
-    """Lists the zoo, evaluates what can be evaluated here, and fine-tunes a checkpoint on `digits`."""
+    """Lists the zoo, scores checkpoints whose data is at hand, fine-tunes one, and reproduces a part of a table."""
     from zoo.demo import demo
 
     demo()

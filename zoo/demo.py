@@ -12,7 +12,6 @@ from zoo.errors import DatasetNotFound, ZooError
 from zoo.finetuning import finetune
 from zoo.formats import published, spread
 from zoo.reproduction import reproduce
-from zoo.weights import load
 
 __all__ = ["demo"]
 
@@ -76,15 +75,10 @@ def demo() -> None:
 def _score(name: str) -> Line:
     entry = registry.info(name)
     try:
-        load(name)
-    except ZooError as error:
-        click.echo(f"  {name}: {error}")
-        return Line(name, entry.score.value, broken=True)
-    try:
         measured = evaluate(name).value
     except DatasetNotFound:
         return Line(name, entry.score.value)
-    except ZooError as error:  # the data is there, but damaged
+    except ZooError as error:  # its files or those of its data are damaged
         click.echo(f"  {name}: {error}")
         return Line(name, entry.score.value, broken=True)
     click.echo(f"  {name}: {entry.score.metric} {measured:.2f} on {entry.dataset}")

@@ -4,8 +4,6 @@ All traffic goes through huggingface_hub's own client, which is imported when it
 the Hub, or from its cache, is compared with the Hub's checksum: the client itself compares sizes only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -171,8 +169,8 @@ def cached(repo_id: str, revision: str) -> Path | None:
     """The folder in the Hub's cache that holds both files of a commit, or None."""
     from huggingface_hub import try_to_load_from_cache
 
-    paths = [try_to_load_from_cache(repo_id, file, revision=revision) for file in FILES]
-    return Path(paths[0]).parent if all(isinstance(path, str) for path in paths) and isinstance(paths[0], str) else None
+    config, weights = (try_to_load_from_cache(repo_id, file, revision=revision) for file in FILES)
+    return Path(config).parent if isinstance(config, str) and isinstance(weights, str) else None
 
 
 def upload(

@@ -39,7 +39,7 @@ def forward(model: ZooModel, prepared: Iterable["dgl.DGLGraph"], block_size: int
 
 
 def without_others(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":
-    """The graph with the node data that the model looks at alone, in most no labels, and with sizes of its index type.
+    """The graph with only the node data that the model looks at, for most no labels, and with sizes of its index type.
 
     DGL's `int()` and `long()` leave the sizes that a graph remembers as they were, which `dgl.batch` refuses.
     """
@@ -67,7 +67,7 @@ def _graphs(data: Any, model: ZooModel) -> Sequence["dgl.DGLGraph"]:
 
 
 def check_alike(graphs: Sequence["dgl.DGLGraph"], model: ZooModel) -> None:
-    """Raises GraphError unless graphs, which are not none, have the same form, so that they can be put into a batch."""
+    """Raises GraphError unless graphs, of which there is at least one, are alike in form, so that they make a batch."""
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
     if len(widths) > 1:
         raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")

@@ -78,9 +78,10 @@ class ZooModel(nn.Module, ABC):
         transforms: Names from `zoo.datasets.transforms` that `prepare` applies to a raw graph.
 
     Attributes:
-        node_data: Names of the ndata that the answer depends on, of the class; a prediction sees no other.
+        node_data: Class attribute: names of the ndata that the answer depends on; a prediction sees no other.
         multilabel: Whether each logit is a label of its own, of which a node has any number, and not one class of
             several. Training sets it, and the config has it where it is True.
+        load_report: What `zoo.load` left new and untrained; None for a model that was not loaded.
     """
 
     node_data: ClassVar[tuple[str, ...]] = ("feat",)
@@ -120,7 +121,7 @@ class ZooModel(nn.Module, ABC):
         self.load_report: LoadReport | None = None
 
     def num_hidden(self, num_layers: int, *, head_apart: bool = False) -> int:
-        """How many of `num_layers` layers come before the head: all behind a readout, else all but the last.
+        """How many of `num_layers` layers come before the head: with a readout all, else all but the last.
 
         With `head_apart` the head is a layer of its own, not counted, without a readout too.
         """

@@ -261,6 +261,9 @@ def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None)
 
     Returns:
         As `feat`.
+
+    Raises:
+        GraphError: `feat` has another number of rows.
     """
     _check_rows(graph, feat)
     heads = 1 if weight is None else _heads(graph, weight)
@@ -289,6 +292,9 @@ def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     """D^(-1/2) A D^(-1/2) X, with D the in-degrees at both ends (Kipf & Welling 2017, eq. 2); X: (num_nodes, width).
 
     Out-degrees would do as well on a directed graph; in-degrees are what the authors' PyG convolutions use.
+
+    Raises:
+        GraphError: `feat` has another number of rows.
     """
 
     dtype, device = feat.dtype, feat.device
@@ -333,7 +339,7 @@ class _DifferencePowers(torch.autograd.Function):
 
 
 def _edge_blocks(graph: "dgl.DGLGraph", x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Senders and receivers of some edges after others: as many at a time as have `BLOCK_SIZE` values in rows of x."""
+    """Senders and receivers, block by block, each of at most `BLOCK_SIZE` values in rows of x."""
     size = max(1, BLOCK_SIZE // x.shape[1])
     return zip(*(ends.split(size) for ends in edge_ends(graph, x.device)), strict=True)
 
@@ -351,7 +357,11 @@ def propagate_differences(graph: "dgl.DGLGraph", feat: Tensor, exponent: float) 
         graph: Homogeneous graph.
         feat: x.
         exponent: p, at least 1.
+
+    Raises:
+        GraphError: `feat` has another number of rows.
     """
+    _check_rows(graph, feat)
     result: Tensor = _DifferencePowers.apply(graph, feat, exponent)
     return result
 

@@ -13,11 +13,11 @@ from zoo.cards import card
 from zoo.errors import CheckpointError, CheckpointNotFound, RegistryError
 from zoo.model import ZooModel
 from zoo.registry import Checkpoint, Hub
+from zoo.training.loop import RESULT
 
 __all__ = ["push", "push_all"]
 
 REGISTRY = "checkpoints.json"
-RESULT = "result.json"
 
 
 def push(source: str | Path | ZooModel, to: str, *, license: str | None = None, **options: Any) -> str:
@@ -122,9 +122,9 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         scores = {"metric": str(result["metric"]), "val": float(result["val"]), "test": float(result["test"])}
-        settings, made = result.get("settings"), result.get("weights")
+        settings, made = result["settings"], result["weights"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
-    if made not in (None, weights.sha256((folder / weights.WEIGHTS).read_bytes())):  # None: of an earlier version
+    if made != weights.sha256((folder / weights.WEIGHTS).read_bytes()):
         raise CheckpointError(f"{path} is the result of other weights than those beside it: delete it to push without")
     return {**scores, "settings": settings}

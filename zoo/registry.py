@@ -8,13 +8,12 @@ import json
 import math
 import os
 import re
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo._files import resource, write_text
-from zoo._types import fits
+from zoo._types import fits, type_hints
 from zoo.errors import CheckpointNotFound, RegistryError
 
 __all__ = [
@@ -160,7 +159,6 @@ class Checkpoint:
 
 
 _PARTS: dict[str, Any] = {"weights": Weights, "hub": Hub, "score": Score, "runs": Runs, "published": Published}
-_type_hints = functools.cache(typing.get_type_hints)  # reading them takes longer than checking an entry
 
 
 def read(path: Path | None = None) -> dict[str, Checkpoint]:
@@ -232,9 +230,10 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
     _require(entry.runs.n >= 1, where, "runs.n must be at least 1")
     _require(entry.score.metric in METRICS, where, f"score.metric: choose from {', '.join(METRICS)}")
     _require(entry.task in TASKS, where, f"task: choose from {', '.join(TASKS)}")
-    published = [entry.published.value, entry.published.std or 0.0] if entry.published else []
-    numbers = [entry.score.value, entry.runs.mean, entry.runs.std or 0.0, *published]
-    sound = all(map(math.isfinite, numbers)) and all(deviation >= 0 for deviation in numbers[2::2])
+    published = [entry.published] if entry.published else []
+    values = [entry.score.value, entry.runs.mean, *(part.value for part in published)]
+    deviations = [entry.runs.std or 0.0, *(part.std or 0.0 for part in published)]
+    sound = all(map(math.isfinite, values + deviations)) and min(deviations) >= 0
     _require(sound, where, "score, runs and published must be finite numbers, and no deviation negative")
     named = repo_id is None or REPOSITORY.fullmatch(repo_id) is not None
     _require(named, where, "hub.repo_id must be organisation/name")
@@ -246,7 +245,7 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
 def _construct(cls: Any, settings: Any, where: str) -> Any:
     """A dataclass from an object with exactly its keys, each of its type."""
     _require(isinstance(settings, dict), where, "must be an object")
-    expected = _type_hints(cls)
+    expected = type_hints(cls)
     if wrong := sorted(expected.keys() ^ settings.keys()):
         raise RegistryError(f"{where}: keys missing or unknown: {_plain(', '.join(wrong))}")
     for key, kind in expected.items():
@@ -265,7 +264,16 @@ def _require(condition: bool, where: str, message: str) -> None:
 
 
 def write(entries: dict[str, Checkpoint], path: Path | None = None) -> None:
-    """Writes a registry, sorted by name; what does not validate is not written."""
+    """Writes a registry, sorted by name.
+
+    Args:
+        entries: All entries by name.
+        path: Default: the zoo's own checkpoints.json.
+
+    Raises:
+        RegistryError: An entry is wrong; nothing is written then.
+        ZooError: The file cannot be written.
+    """
     checkpoints = {name: dataclasses.asdict(entries[name]) for name in sorted(entries)}
     for settings in checkpoints.values():
         settings.pop("name")
@@ -286,7 +294,8 @@ def list_checkpoints(
         method: Only those of this method.
         task: Only those for this task.
     """
-    wanted = {key: value for key, value in (("dataset", dataset), ("method", method), ("task", task)) if value}
+    asked = {"dataset": dataset, "method": method, "task": task}
+    wanted = {key: value for key, value in asked.items() if value is not None}
     return sorted(
         name
         for name, entry in read().items()

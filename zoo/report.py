@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zoo import registry
@@ -256,14 +256,14 @@ def summaries(table: Table, rows: list[Row]) -> list[CellResult]:
     return [summarise(cell, rows, baseline=table.baseline_of(cell)) for cell in table.cells]
 
 
-def results_page(results: Mapping[str, list[CellResult]]) -> str:
+def results_page(results: Sequence[tuple[Table, list[CellResult]]]) -> str:
     """The tables as a page, each with how many of its cells have which verdict.
 
     Args:
-        results: By the table's name, a result for each of its cells.
+        results: Each table with a result for each of its cells.
     """
-    lines = [[f"[{find_table(name).title}]({name}.md)", *_counts(cells)] for name, cells in results.items()]
-    every = [cell for cells in results.values() for cell in cells]
+    lines = [[f"[{table.title}]({table.name}.md)", *_counts(cells)] for table, cells in results]
+    every = [cell for _, cells in results for cell in cells]
     total = ["**all**", *(f"**{count}**" for count in _counts(every))]
     header = ["table", "cells", *VERDICTS, "with runs missing"]
     return f"# Results\n\n{ABOUT_RESULTS}\n\n{markdown_table(header, [*lines, total])}\n"
@@ -316,12 +316,13 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
     listing = _with_checkpoints(readme)  # one without the lines is told before anything is written
     written = [docs / "datasets.md"]
     write_text(written[0], dataset_page())
-    summarised = {}
+    summarised = []
     for name in sorted({*list_tables(), *_results_of_the_zoo(results)}):
         table = find_table(name)
-        summarised[name] = summaries(table, read_results(results / f"{name}.csv"))
+        cells = summaries(table, read_results(results / f"{name}.csv"))
+        summarised.append((table, cells))
         written.append(docs / "results" / f"{name}.md")
-        write_text(written[-1], table_page(table, summarised[name], read_layers(results, table)))
+        write_text(written[-1], table_page(table, cells, read_layers(results, table)))
     written.append(docs / "results" / "README.md")
     write_text(written[-1], results_page(summarised))
     write_text(readme, listing)
@@ -330,7 +331,8 @@ def write_pages(results: Path, docs: Path, readme: Path) -> list[Path]:
 
 def _results_of_the_zoo(results: Path) -> list[str]:
     """The names of results without those of tables and recipes of one's own."""
-    return [name for name in list_results(results) if name in {*list_tables(), *list_recipes()}]
+    of_the_zoo = {*list_tables(), *list_recipes()}
+    return [name for name in list_results(results) if name in of_the_zoo]
 
 
 def _with_checkpoints(readme: Path) -> str:

@@ -4,13 +4,13 @@ import csv
 import dataclasses
 import io
 import math
-import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from zoo._files import locked, write_text
+from zoo._types import type_hints
 from zoo.errors import ZooError
 from zoo.tables import Table
 
@@ -110,7 +110,7 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ZooError(f"cannot read results from {path}: {error}") from error
-    types = typing.get_type_hints(kind)
+    types = type_hints(kind)
     rows = {}
     for number, line in enumerate(csv.DictReader(text.splitlines()), start=2):
         try:

@@ -243,9 +243,10 @@ def _make_cell(
     base = overrides.pop("base", settings["base"]).replace("{row}", row).replace("{column}", column)
     not_run = overrides.pop("not_run", settings.get("not_run", Cell.not_run))
     settings_of_base = dict(find_settings(base))
-    if "published" in overrides:
+    stated = [level["published"] for level in levels if "published" in level]
+    if stated:
         settings_of_base.pop("published", None)
     merged = recipes.merge(settings_of_base, overrides)
-    if [level["published"] for level in levels if "published" in level][-1:] == [{}]:
+    if stated and stated[-1] == {}:
         del merged["published"]
     return Cell(row, column, recipes.parse(merged, f"{path}: {row}/{column}"), not_run)

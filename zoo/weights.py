@@ -68,7 +68,7 @@ def serialize(model: ZooModel) -> bytes:
 
 
 def digest(model: ZooModel) -> str:
-    """The sha256 that a model's weights file has."""
+    """The sha256 that a model's weights file has; ConfigError as from `serialize`."""
     return sha256(serialize(model))
 
 
@@ -88,7 +88,12 @@ def files(model: ZooModel) -> dict[str, bytes]:
 
 
 def write(model: ZooModel, folder: Path) -> None:
-    """Writes a model's files into a folder, each whole or not at all."""
+    """Writes a model's files into a folder, each whole or not at all.
+
+    Raises:
+        ConfigError: See `files`.
+        ZooError: A file cannot be written.
+    """
     for name, content in files(model).items():
         write_bytes(folder / name, content)
 

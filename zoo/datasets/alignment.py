@@ -9,8 +9,6 @@ columns of one rank need not mean the same, and the rarer they are the less it s
 Columns without a partner are dropped; columns of the other set without one are zero.
 """
 
-from __future__ import annotations
-
 import importlib
 
 import torch

@@ -3,8 +3,6 @@
 Canonical means: no edge twice, edges sorted by (source, destination), so that equal data give equal graphs, bit by bit.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

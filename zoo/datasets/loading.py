@@ -43,11 +43,12 @@ def load(name: str, split: str | None = None, seed: int = 0, align: str | None =
         GraphError: The data set has no such split, or too few items for it.
         RecipeError: The seed is not a whole number from 0 to 2^63 - 1.
     """
-    about, seed = info(name), check_seed(seed)
+    about, onto, seed = info(name), None if align is None else info(align), check_seed(seed)
     split = about.default_split if split is None else split
+    splits.check(about, split)  # before anything is fetched
     graphs, labels = alignment.raw_graphs(about, seed)
-    if align is not None:
-        alignment.align(graphs, about, info(align), seed)
+    if onto is not None:
+        alignment.align(graphs, about, onto, seed)
     masks = splits.masks(about, split, seed, labels)
     if about.task == "graph-classification":
         return GraphDataset(name, graphs, labels, about.num_classes, *masks)

@@ -19,6 +19,8 @@ from zoo.errors import GraphError
 
 __all__ = ["csbm", "digits", "syn_cora"]
 
+_DIGITS_NEIGHBORS = 8
+
 # Keeps the stream that draws a graph apart from the one that draws its split from the same seed.
 _GRAPH_STREAM = 0x5EED
 
@@ -46,11 +48,10 @@ def read(info: DatasetInfo, seed: int) -> dgl.DGLGraph:
     return syn_cora(float(info.raw), 2 * info.num_edges / info.num_nodes, generator=generator)
 
 
-def digits(num_neighbors: int = 8) -> dgl.DGLGraph:
+def digits() -> dgl.DGLGraph:
     """Handwritten digits (UCI, 8 × 8 pixels, from scikit-learn), each joined to the images most like it.
 
-    Args:
-        num_neighbors: Neighbours that an image chooses by Euclidean distance; an edge stands if one end chose it.
+    Every image chooses eight neighbours by Euclidean distance; an edge stands if one end chose it.
 
     Returns:
         1797 nodes; `feat` are the 64 grey values in [0, 1], `label` the digit.
@@ -61,8 +62,8 @@ def digits(num_neighbors: int = 8) -> dgl.DGLGraph:
     square = (images**2).sum(axis=1)
     distance = (square[:, None] + square - 2 * images @ images.T).astype(np.int16)
     np.fill_diagonal(distance, np.iinfo(np.int16).max)
-    nearest = np.argsort(distance, axis=1, kind="stable")[:, :num_neighbors]
-    return node_graph(np.repeat(np.arange(len(images)), num_neighbors), nearest.ravel(), images / 16, label)
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :_DIGITS_NEIGHBORS]
+    return node_graph(np.repeat(np.arange(len(images)), _DIGITS_NEIGHBORS), nearest.ravel(), images / 16, label)
 
 
 def csbm(

@@ -5,11 +5,10 @@ import functools
 import importlib
 import inspect
 import pkgutil
-import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from zoo._types import fits, type_name
+from zoo._types import fits, type_hints, type_name
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
 
@@ -77,7 +76,7 @@ def get(method: str) -> type[ZooModel]:
 def check_arguments(method: str, arguments: dict[str, Any]) -> None:
     """Raises ConfigError if a method does not know an argument, or wants another type."""
     cls = get(method)
-    hints = typing.get_type_hints(cls.__init__)
+    hints = type_hints(cls.__init__)
     known = list(inspect.signature(cls.__init__).parameters)[1:]  # signature(cls) is that of __new__ in Python 3.11.2
     for name, value in arguments.items():
         if name not in known:

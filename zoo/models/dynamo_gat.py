@@ -516,14 +516,13 @@ class DynamoGAT(ZooModel):
         return self.pruning.weights(graph)
 
     @torch.no_grad()
-    def pruned_edges(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[PrunedEdges]:
+    def pruned_edges(self, graph: "dgl.DGLGraph") -> list[PrunedEdges]:
         """How many edges are gone, and how alike the ends of these and of the others are in evaluation.
 
         One item for each attention layer, first layer first.
 
         Args:
-            graph: The prepared graph that was pruned.
-            feat: See `forward`.
+            graph: The prepared graph that was pruned, with its features.
 
         Raises:
             GraphError: Another graph was pruned, or this one before it was prepared.
@@ -531,7 +530,7 @@ class DynamoGAT(ZooModel):
         if self.pruning is not None and self.pruning.is_of_another_graph(graph):
             raise GraphError("this is not the graph whose edges were pruned: pass that one, prepared by model.prepare")
         with eval_mode(self):
-            taken_in = [self._first(self._input(graph, feat)), *self.layers(graph, feat)][:-1]
+            taken_in = [self._first(self._input(graph, None)), *self.layers(graph)][:-1]
         senders, receivers = (ends.long() for ends in graph.edges(order="eid"))
         counted = senders != receivers
         told = []

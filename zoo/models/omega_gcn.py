@@ -84,7 +84,7 @@ class OmegaGCN(ZooModel):
 
 
 class OmegaConv(nn.Module):
-    """Y = (X - (X - ÂX) diag(ω)) W, with  = D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
+    """Y = (X - (X - ÂX) diag(ω)) W, with Â = D^(-1/2) A D^(-1/2); self-loops are a transform of the data.
 
     Args:
         width: Of input and output.

@@ -62,8 +62,8 @@ KEPT = 1 << 24  # up to so many entries of softmax(A⁻) are kept: 64 MB, 4096 n
 TILE = 1 << 22  # entries of a tile: 16 MB
 
 Graph = Any  # a DGLGraph; DGL carries no types
-Product = Callable[[Tensor], Tensor]  # of a matrix of the graph's nodes and their states
-Step = Callable[[Tensor | None, Tensor], Tensor]  # of the X that (1 - λ) weighs, None for the update alone, and its X
+Product = Callable[[Tensor], Tensor]  # takes the nodes' states to a matrix times them
+Step = Callable[[Tensor | None, Tensor], Tensor]  # of X as (1 - λ) weighs it, None for the update alone, and as moved
 
 
 class SBP(ZooModel):

@@ -74,7 +74,7 @@ class ClusterNorm(nn.Module):
         return centred * (variances + EPSILON).rsqrt().index_select(0, clusters)
 
     def forget(self) -> None:
-        """Starts the running averages of all clusters that occur from now on anew: they are no longer the same."""
+        """Lets each cluster's averages begin anew with its next batch: after a refit the clusters are others."""
         if self.running:
             self.updates.zero_()
 

@@ -307,7 +307,7 @@ def _step(
 
 
 def _train_mode(model: ZooModel) -> None:
-    """Training mode; in a model of which a part is frozen, modules with tensors of which none is trained do not get it.
+    """Training mode, but eval mode for those modules of a partly frozen model that have tensors and train none of them.
 
     So the buffers of the frozen part, such as centroids, do not move either.
     """
@@ -457,10 +457,10 @@ def _read_result(folder: Path | None, identity: dict[str, Any]) -> Run | None:
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        found, made = result.pop("identity"), result.pop("weights", None)  # None: of an earlier version
-        result.pop("settings", None)
+        found, made = result.pop("identity"), result.pop("weights")
+        del result["settings"]
         run = Run(model=weights.load_folder(path.parent), **result)
-        unchanged = made in (None, weights.sha256((path.parent / weights.WEIGHTS).read_bytes()))
+        unchanged = made == weights.sha256((path.parent / weights.WEIGHTS).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ZooError(f"{path} is not the result of a run: delete it to start anew ({error})") from error
     _check_identity(path, found, identity)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from zoo import registry
 from zoo._files import resource, user_path
-from zoo._types import fits, type_name
+from zoo._types import fits, type_hints, type_name
 from zoo.datasets.catalog import info
 from zoo.errors import CheckpointNotFound, ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
 from zoo.registry import METRICS, Published
@@ -227,7 +227,7 @@ def _check_published(published: Published, where: str) -> None:
 
 def check_training(training: TrainingSpec, where: str) -> None:
     """Raises RecipeError if a number of the training is impossible."""
-    for key, hint in typing.get_type_hints(TrainingSpec).items():
+    for key, hint in type_hints(TrainingSpec).items():
         value = getattr(training, key)
         fitting = key == "groups" or fits(value, hint)
         _require(fitting, where, f"training.{key}", f"must be {type_name(hint)}, got {value!r}")
@@ -303,7 +303,7 @@ def _build(cls: type[S], settings: Any, where: str, prefix: str) -> S:
     for key, field in fields.items():
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         _require(key in settings or optional, where, prefix + key, "is missing")
-    types_by_key = typing.get_type_hints(cls)
+    types_by_key = type_hints(cls)
     return cls(**{key: _convert(value, types_by_key[key], where, prefix + key) for key, value in settings.items()})
 
 
