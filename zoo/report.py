@@ -49,8 +49,9 @@ show a difference, which is not to say that there is none."""
 ABOUT_RESULTS = """\
 How many cells of each table have which verdict; every page says what a verdict means, and why a cell is not reproduced
 or was not run. *With runs missing* are cells that have some of their runs, but not all; they are counted under their
-verdict, too. `zoo reproduce TABLE` runs what is missing. SBP's table 6, which measures graphs and no trained model, is
-on [its page](../methods/sbp.md#what-came-out)."""
+verdict, too. Measures other than scores, such as μ and energies, have no verdicts; remarks say what is printed.
+`zoo reproduce TABLE` runs what is missing. SBP's table 6, which measures graphs and no trained model, is on [its
+page](../methods/sbp.md#what-came-out)."""
 
 ABOUT_DATASETS = """\
 `zoo.datasets.load(name, split=…, seed=…)`. Files are looked for in `$ZOO_DATA`, then in the user's cache, then fetched
