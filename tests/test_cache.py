@@ -1,8 +1,11 @@
 """What is derived from a graph or tensor: computed once, anew after a change, and freed with its owner."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +139,15 @@ def test_the_latest_of_a_tensor_is_shared_by_copies_of_a_graph_and_the_only_one_
     assert [latest(tensor, graph, "a", compute).number for _ in range(2)] == [6, 6]
     graph.add_edges([2], [0])
     assert latest(tensor, graph, "a", compute).number == 7
+
+
+def test_nothing_is_said_when_python_ends(tmp_path: Path) -> None:
+    lines = ["import zoo", "graph = zoo.datasets.load('digits')", "graph.ndata['feat'] = graph.ndata['feat'].double()"]
+    lines += ["def test(): zoo.load('cna-gcn-digits')(graph)"]  # pytest keeps the module, and so the graph, to the end
+    (tmp_path / "test_it.py").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "pytest", "-q", "test_it.py"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
 
 
 def test_the_latest_keeps_no_graph_alive() -> None:

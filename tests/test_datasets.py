@@ -932,6 +932,12 @@ def test_from_arrays_takes_edges_in_any_form(edges: Any) -> None:
     assert edge_keys(datasets.from_arrays(edges, FEAT, undirected=False)).tolist() == [1, 5, 8]
 
 
+def test_two_edges_as_a_list_of_tuples_are_two_edges() -> None:
+    assert edge_keys(datasets.from_arrays([(0, 2), (1, 0)], FEAT, undirected=False)).tolist() == [2, 3]
+    assert edge_keys(datasets.from_arrays([[0, 2], [1, 0]], FEAT, undirected=False)).tolist() == [1, 6]
+    assert edge_keys(datasets.from_arrays(((0, 2), (1, 0)), FEAT, undirected=False)).tolist() == [1, 6]
+
+
 def test_that_weights_of_edges_are_not_taken_is_told() -> None:
     weighted = scipy.sparse.coo_matrix(([0.5, 0, 3], ([0, 1, 2], [1, 0, 2])), shape=(3, 3))
     with pytest.warns(UserWarning, match="the zoo's edges have no weights: each entry of the matrix but 0 is 1"):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo import models
+import zoo
+from zoo import datasets, models
 from zoo._dgl import dgl
 from zoo.analysis import oversmoothing
 from zoo.analysis.oversmoothing import PAIRS, attractor_rank, dirichlet_energy, mad, mad_gap, mu, per_layer, sid
@@ -442,6 +443,11 @@ def test_layers_are_those_of_the_prepared_graph_and_the_metric_sees_the_given_on
     values = per_layer(model, graph)
     model.eval()
     assert values == [dirichlet_energy(graph, feat).item() for feat in model.layers(model.prepare(graph))]
+
+
+def test_a_checkpoint_is_measured_by_its_name() -> None:
+    graph = datasets.load("csbm")
+    assert per_layer("gcn-csbm", graph) == per_layer(zoo.load("gcn-csbm"), graph)
 
 
 @pytest.mark.parametrize("training", [True, False])

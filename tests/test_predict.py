@@ -460,6 +460,26 @@ def test_a_folder_is_scored_on_data(graph: Any, tmp_path: Path) -> None:
             zoo.evaluate(source)
     with pytest.raises(CheckpointNotFound, match="gcn-csbm"):
         zoo.evaluate("gcn-csmb")
+    with pytest.raises(CheckpointNotFound, match="there is no such folder"):
+        zoo.evaluate("./nowhere")
+
+
+def test_node_data_that_the_answer_depends_on_are_missed(graph: Any) -> None:
+    assert {"label", "train_mask"} <= set(zoo.load("label-sbp-csbm").node_data)
+    bare = dgl.graph(graph.edges())
+    bare.ndata["feat"] = graph.ndata["feat"]
+    with pytest.warns(UserWarning, match="this model's answer depends on label and train_mask, which ndata lacks"):
+        zoo.predict("label-sbp-csbm", bare)
+    bare.ndata["x"] = bare.ndata.pop("feat")
+    with pytest.raises(GraphError, match=r"the graph has no ndata\[\"feat\"\]; its ndata holds \['x'\]"):
+        zoo.predict("gcn-csbm", bare)
+
+
+def test_an_answer_that_is_no_number_is_refused() -> None:
+    graph = directed_graph()
+    graph.ndata["feat"] *= 1e300
+    with pytest.raises(GraphError, match="not all logits are finite"):
+        zoo.predict(make_model("n2", {}), graph)
 
 
 def test_another_metric_has_no_recorded_score(graph: Any) -> None:

@@ -57,6 +57,12 @@ def test_a_name_that_a_table_of_the_zoo_has_is_refused(text: str | None, tmp_pat
     assert find_table(own).title == find_table("transfer").title
 
 
+def test_a_base_of_ones_own_lies_beside_its_table(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text((resource("recipes") / "gcn" / "gcn-csbm.toml").read_text())
+    (tmp_path / "widths.toml").write_text(TABLE.replace("{row}-csbm", "mine.toml"))
+    assert [cell.recipe.model["hidden"] for cell in find_table(tmp_path / "widths.toml").cells] == [8, 4]
+
+
 def test_overrides_are_laid_over_the_base_in_order(tables: Path) -> None:
     (tables / "depth.toml").write_text(TABLE)
     shallow, deep = find_table("depth").cells

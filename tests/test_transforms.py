@@ -102,6 +102,32 @@ def test_row_normalize() -> None:
         transforms.row_normalize(graph)
 
 
+def test_half_floats_whose_sum_is_beyond_them_are_normalised() -> None:
+    graph = make_graph([], num_nodes=2)
+    graph.ndata["feat"] = torch.full((2, 4), 40_000.0, dtype=torch.float16)
+    feat = transforms.row_normalize(graph).ndata["feat"]
+    assert feat.dtype == torch.float16
+    assert feat.tolist() == [[0.25] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("feat", "message"),
+    [
+        (torch.ones(2, 3, dtype=torch.bool), r"feat is torch.bool; convert it with feat.float\(\)"),
+        (torch.ones(2, 3, dtype=torch.int64), r"feat is torch.int64; convert it with feat.float\(\)"),
+        (torch.ones(2), r"feat has shape \(2,\)"),
+        (torch.ones(2, 3).to_sparse(), r"convert it with feat.to_dense\(\)"),
+        (torch.tensor([[1.0, torch.nan], [0.0, 1.0]]), "NaN or infinite, the first at node 0, feature 1"),
+        (torch.full((2, 3), 3e38), "a row of feat has a sum too large for torch.float32"),
+    ],
+)
+def test_rows_that_cannot_be_normalised_are_refused(feat: torch.Tensor, message: str) -> None:
+    graph = make_graph([], num_nodes=2)
+    graph.ndata["feat"] = feat
+    with pytest.raises(GraphError, match=message):
+        transforms.row_normalize(graph)
+
+
 @pytest.mark.parametrize("idtype", [torch.int32, torch.int64])
 def test_a_batch_stays_a_batch_for_both_index_types(idtype: torch.dtype) -> None:
     batch = dgl.batch([make_graph(idtype=idtype), make_graph([(0, 1)], num_nodes=2, idtype=idtype)])

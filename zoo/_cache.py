@@ -58,10 +58,10 @@ def latest(tensor: Tensor, graph: Any, key: Any, compute: Callable[[], T]) -> T:
 
 
 def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:
-    def forget(dead: weakref.ref[Tensor]) -> None:
-        entry = _tensors.get(address)
+    def forget(dead: weakref.ref[Tensor], tensors: dict[int, Any] = _tensors) -> None:  # globals are gone at the exit
+        entry = tensors.get(address)
         if entry is not None and entry[0] is dead:
-            del _tensors[address]
+            del tensors[address]
 
     return weakref.ref(tensor, forget)
 

@@ -18,6 +18,8 @@ def fits(value: Any, hint: Any) -> bool:
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return any(fits(value, option) for option in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
     if origin in (tuple, list, Sequence):
         return isinstance(value, list | tuple) and all(fits(item, typing.get_args(hint)[0]) for item in value)
     if origin is dict:

@@ -20,7 +20,7 @@ from zoo.predictions import Prediction
 from zoo.training.loaders import check_binary, check_level, check_shape, plain
 from zoo.training.loop import seeded
 from zoo.training.tasks import TASKS, measure
-from zoo.weights import is_path, load
+from zoo.weights import as_model, is_path, load, local_folder
 
 __all__ = ["Evaluation", "Prediction", "evaluate", "predict", "score"]
 
@@ -67,9 +67,11 @@ def evaluate(source: str | Path | ZooModel, data: Any = None, *, metric: str | N
     """
     name = source.method if isinstance(source, ZooModel) else str(source)
     if data is not None:
-        return Evaluation(name, *_measure(_model(source), data, metric), recorded=None)
+        return Evaluation(name, *_measure(as_model(source), data, metric), recorded=None)
+    if not isinstance(source, ZooModel) and is_path(source):
+        local_folder(source)  # that there is none is told first
     if not isinstance(source, str) or is_path(source) or source.startswith(SCHEME):
-        raise ConfigError(f"{name} is not of the registry, which knows its checkpoints' test sets: give data")
+        raise ConfigError(f"{name} is not of the registry, which knows its checkpoints' test sets: give data, --graph")
     entry = registry.info(name)
     metric = metric or entry.score.metric
     value = score(load(name), entry.dataset, entry.split, entry.score.seed, metric)
@@ -98,22 +100,20 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
             that has more goes alone.
 
     Raises:
-        GraphError: The graph does not fit, see `ZooModel.forward`.
+        GraphError: The graph does not fit, see `ZooModel.forward`, or its features are so large that logits overflow.
         ConfigError: The block size is not a positive number.
         ZooError: See `load`.
     """
-    model = _model(model)
+    model = as_model(model)
     with memory_as_zoo_error():
         logits = predict_logits(model, graph, check_count("block_size", block_size))
+    if not torch.isfinite(logits).all():
+        raise GraphError("not all logits are finite: features are far larger than those that the model was trained on")
     if model.multilabel:
         return Prediction((logits > 0).long(), logits.sigmoid())
     if logits.shape[1] == 1:
         return Prediction(logits.squeeze(1), None)
     return Prediction(logits.argmax(1), logits.softmax(1))
-
-
-def _model(source: str | Path | ZooModel) -> ZooModel:
-    return source if isinstance(source, ZooModel) else load(source)
 
 
 def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float]:

@@ -17,7 +17,7 @@ from zoo.training.loaders import describe, make_loader
 from zoo.training.loop import Run, fit, seeded
 from zoo.training.recipe import Protocol, TrainingSpec, check_layer_decay, check_training
 from zoo.training.transfer import start
-from zoo.weights import digest, is_path, load
+from zoo.weights import as_model, digest, is_path
 
 __all__ = ["finetune"]
 
@@ -88,7 +88,7 @@ def finetune(
         raise ConfigError(f"num_classes={num_classes}, but the labels need {classes_used}")
     if num_classes not in (None, 1) and task.name == "node-regression":
         raise ConfigError(f"num_classes={num_classes}, but the labels are targets of a regression")
-    original = source if isinstance(source, ZooModel) else load(source)
+    original = as_model(source)
     title = original.method if isinstance(source, ZooModel) else str(source)
     with memory_as_zoo_error(), seeded(seed):
         model, training = start(

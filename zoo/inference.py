@@ -9,7 +9,7 @@ from torch import Tensor
 from zoo import ops
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
-from zoo.datasets.graphs import check_graph
+from zoo.datasets.graphs import check_graph, check_input
 from zoo.errors import GraphError
 from zoo.model import ZooModel, eval_mode
 
@@ -28,6 +28,7 @@ def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE)
         GraphError: The data is none of these, or does not fit the model.
     """
     if isinstance(data, dgl.DGLGraph):
+        check_input(data)
         return forward(model, [model.prepare(without_others(data, model))], block_size)
     return forward(model, map(model.prepare, _batches(_graphs(data, model), model, block_size)), block_size)
 

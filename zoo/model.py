@@ -19,6 +19,7 @@ from zoo._cache import latest, per_graph, per_tensor
 from zoo._checks import check_choice, check_count, check_features
 from zoo._dgl import dgl
 from zoo._files import user_path
+from zoo._types import fits, type_hints, type_name
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.nn.sparse_linear import Features, compress, constant
@@ -102,6 +103,7 @@ class ZooModel(nn.Module, ABC):
                 for name, value in bound.arguments.items()
                 if name != "self"
             }
+            _check_types(cls, arguments)
             _check_plain(arguments)
             object.__setattr__(model, "arguments", arguments)
         return model
@@ -176,12 +178,15 @@ class ZooModel(nn.Module, ABC):
 
     def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
         """A copy of a raw graph with this model's own preprocessing (`transforms`) applied, free to make every sparse
-        format. A warning tells where edges stand in one direction only, if the model `wants_reverses`.
+        format. A warning tells where edges stand in one direction only, if the model `wants_reverses`, and which of its
+        `node_data` are missing.
 
         Raises:
             GraphError: The graph is empty, has several node or edge types, or lacks what a transform needs.
         """
         prepared = self.prepare_quietly(graph)
+        if missing := [name for name in self.node_data if name != "feat" and name not in graph.ndata]:
+            warnings.warn(f"this model's answer depends on {' and '.join(missing)}, which ndata lacks", stacklevel=2)
         if self.wants_reverses and (looked_at := _num_one_way(prepared)):
             warnings.warn(
                 f"of {looked_at} edges looked at none has its reverse: this model expects edges in both directions, as "
@@ -192,7 +197,7 @@ class ZooModel(nn.Module, ABC):
 
     def prepare_quietly(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
         """What `prepare` gives, without a look at the edges' directions: for all graphs of a set but the first."""
-        per_graph(graph, "checked", lambda: _check_graph(graph))
+        _check_graph(graph)
         return graph_transforms.apply(graph, self.transforms)
 
     @property
@@ -237,12 +242,14 @@ class ZooModel(nn.Module, ABC):
         return list(self.hidden_states(graph, self._input(graph, feat)))
 
     def _input(self, graph: "dgl.DGLGraph", feat: Tensor | None) -> Features:
-        per_graph(graph, "checked", lambda: _check_graph(graph))
+        _check_graph(graph)
         if "add_self_loop" in self.transforms:
             per_graph(graph, "loops", lambda: _warn_without_loops(graph))
         if feat is None and "feat" not in graph.ndata:
             raise GraphError('the graph has no node features: set graph.ndata["feat"] or pass feat')
         given: Tensor = graph.ndata["feat"] if feat is None else feat
+        if not isinstance(given, Tensor):
+            raise GraphError(f"feat is a {type(given).__name__}: expected a tensor")
         if given.shape != (graph.num_nodes(), self.in_feats):
             raise GraphError(
                 f"feat has shape {tuple(given.shape)}, but this model and graph need "
@@ -250,7 +257,12 @@ class ZooModel(nn.Module, ABC):
                 "its first layer then starts untrained"
             )
         per_tensor(given, "checked", lambda: check_features(given))
-        dtype = next(self.parameters()).dtype
+        parameter = next(self.parameters())
+        if not given.device == graph.device == parameter.device:
+            raise GraphError(
+                f"feat is on {given.device}, the graph on {graph.device}, the model on {parameter.device}: use one"
+            )
+        dtype = parameter.dtype
         if given.dtype == dtype:
             return compress(given)
         # A cast that takes part in a gradient refers to its origin, and so cannot be remembered.
@@ -328,6 +340,14 @@ class ZooModel(nn.Module, ABC):
         return push(self, repo_id, **options)
 
 
+def _check_types(cls: type, arguments: dict[str, Any]) -> None:
+    hints = type_hints(cls.__init__)  # type: ignore[misc]
+    for name, value in arguments.items():
+        hint = hints.get(name, Any)
+        if not fits(value, hint):
+            raise ConfigError(f"{name} must be {type_name(hint)}, got {value!r}")
+
+
 def _check_plain(arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         try:
@@ -360,7 +380,16 @@ def _warn_without_loops(graph: "dgl.DGLGraph") -> None:
         )
 
 
-def _check_graph(graph: "dgl.DGLGraph") -> None:
+def _check_graph(graph: Any) -> None:
+    if not isinstance(graph, dgl.DGLGraph):
+        raise GraphError(
+            f"expected a DGLGraph, got {type(graph).__name__}: zoo.datasets.from_arrays(edge_index, x) makes one, and "
+            "dgl.batch one of several"
+        )
+    per_graph(graph, "checked", lambda: _check_structure(graph))
+
+
+def _check_structure(graph: "dgl.DGLGraph") -> None:
     if not graph.is_homogeneous:
         raise GraphError("the graph has several node or edge types; the zoo's models take homogeneous graphs")
     if (ops.batch_sizes(graph, graph.device) == 0).any():

@@ -114,7 +114,8 @@ def _table_folder() -> Path:
 def find_table(name: str | Path) -> Table:
     """A table by its name or the path of its TOML file, or a recipe, likewise, as a table of one cell.
 
-    A table's TOML has `title`, `base` (a recipe's name, in which {row} and {column} are filled in), `rows` and
+    A table's TOML has `title`, `base` (a recipe's name, or the path of one of
+    your own, from the table's folder on; {row} and {column} are filled in), `rows` and
     `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
     `[cell."ROW/COLUMN"]`, the later ones winning. Their names can be shell patterns: `[row."Cora *"]`. `published`
     takes the place of the whole of the base recipe's; where the last override that names it is `{}`, there is none.
@@ -162,7 +163,11 @@ def _parse_table(settings: dict[str, Any], path: Path) -> Table:
     _check_keys(settings, path)
     rows, columns = settings["rows"], settings["columns"]
     layers = _measures(settings)
-    find_settings = functools.cache(recipes.find_settings)  # cells share their bases
+
+    @functools.cache  # cells share their bases
+    def find_settings(base: str) -> dict[str, Any]:
+        return recipes.find_settings(base, path.parent)
+
     cells = tuple(_make_cell(settings, path, row, column, find_settings) for row in rows for column in columns)
     for cell in cells:
         if layers and info(cell.recipe.data.name).task.startswith("graph-"):

@@ -29,6 +29,7 @@ __all__ = [
     "CONFIG",
     "WEIGHTS",
     "adapt",
+    "as_model",
     "digest",
     "files",
     "is_path",
@@ -192,6 +193,11 @@ def local_folder(source: str | Path) -> Path:
     elif str(source) in registry.list_checkpoints():
         hint = f": zoo.load({str(source)!r}) loads the zoo's checkpoint"
     raise CheckpointNotFound(f"{str(source)!r:.200}: there is no such folder{hint}")
+
+
+def as_model(source: str | Path | ZooModel) -> ZooModel:
+    """A model as it is, all else as `load` takes it."""
+    return source if isinstance(source, ZooModel) else load(source)
 
 
 def pull(source: str | Path, **options: Any) -> Path:

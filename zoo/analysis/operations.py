@@ -17,6 +17,7 @@ an edge that a model has pruned from its graph costs nothing (DYNAMO-GAT without
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,23 +26,25 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo._dgl import dgl
 from zoo.model import ZooModel, eval_mode
+from zoo.weights import as_model
 
 __all__ = ["count_operations"]
 
 
-def count_operations(model: ZooModel, graph: "dgl.DGLGraph") -> int:
+def count_operations(model: str | Path | ZooModel, graph: "dgl.DGLGraph") -> int:
     """Floating-point operations of one forward pass in evaluation mode, by the rule of this module; / 1e9 for GFLOPs.
 
     The graph's preparation is not counted. What a model remembers of earlier passes (SGC's propagated features) is:
     the pass is one on features that it has not seen.
 
     Args:
-        model: Any model of the zoo.
+        model: Any model of the zoo, or whatever `zoo.load` takes.
         graph: A raw graph, as for `model.prepare`; for a model with a readout also a batch of such.
 
     Raises:
         GraphError: The graph does not suit the model.
     """
+    model = as_model(model)
     prepared = model.prepare(graph)
     unseen = prepared.ndata["feat"].clone() if "feat" in prepared.ndata else None  # the model says what is missing
     unfused = torch.backends.cudnn.flags(enabled=False)  # its LSTM is one call, with all products inside

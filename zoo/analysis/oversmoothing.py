@@ -22,6 +22,7 @@ AAAI 2020, arXiv:1909.03211.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from zoo._checks import check_choice
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel, eval_mode
+from zoo.weights import as_model
 
 __all__ = ["NORMALIZATIONS", "PAIRS", "attractor_rank", "dirichlet_energy", "mad", "mad_gap", "mu", "per_layer", "sid"]
 
@@ -294,7 +296,9 @@ def sid(
 
 
 def per_layer(
-    model: ZooModel, graph: "dgl.DGLGraph", metric: Callable[["dgl.DGLGraph", Tensor], Tensor] = dirichlet_energy
+    model: str | Path | ZooModel,
+    graph: "dgl.DGLGraph",
+    metric: Callable[["dgl.DGLGraph", Tensor], Tensor] = dirichlet_energy,
 ) -> list[float]:
     """A metric of every hidden layer's representations, first layer first.
 
@@ -302,8 +306,8 @@ def per_layer(
     models which add self-loops or edges of their own are compared on the same one.
 
     Args:
-        model: Any model of the zoo.
-        graph: A raw graph, as for `model.prepare`.
+        model: Any model of the zoo, or whatever `zoo.load` takes.
+        graph: A raw graph, as for `model.prepare`, and not what that returns.
         metric: Called with the graph and representations. For other options of a metric:
             `functools.partial(mad, pairs="neighbors")`.
 
@@ -313,6 +317,7 @@ def per_layer(
     Raises:
         GraphError: The graph does not suit the model or the metric.
     """
+    model = as_model(model)
     with eval_mode(model), torch.no_grad():
         return [float(metric(graph, feat)) for feat in model.layers(model.prepare(graph))]
 

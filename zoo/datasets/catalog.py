@@ -81,6 +81,8 @@ def info(name: str) -> DatasetInfo:
     except KeyError:
         nearest = difflib.get_close_matches(str(name).lower(), _CATALOG, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(nearest)}?" if nearest else "`zoo.datasets.list_datasets()` names them all"
+        if str(name).endswith((".npz", ".bin")):
+            hint = "zoo.datasets.read_graph reads a file, and zoo.finetune trains on what it gives"
         raise DatasetNotFound(f"there is no data set {name!r}: {hint}") from None
 
 

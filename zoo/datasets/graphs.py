@@ -16,7 +16,7 @@ from zoo._checks import check_count, check_features
 from zoo._dgl import dgl
 from zoo.errors import GraphError
 
-__all__ = ["canonical_edges", "check_graph", "from_arrays", "graph_list", "node_graph"]
+__all__ = ["canonical_edges", "check_graph", "check_input", "from_arrays", "graph_list", "node_graph"]
 
 Array = npt.NDArray[Any]
 MASKS = ("train_mask", "val_mask", "test_mask")
@@ -104,8 +104,9 @@ def from_arrays(
 
     Args:
         edges: Integers of shape (2, num_edges) or (num_edges, 2), a pair of arrays (sources, destinations), or a SciPy
-            sparse adjacency matrix. An array of shape (2, 2) is read as (sources, destinations). Edges have no weights:
-            every entry of a matrix that is not 0 is an edge like any other, and a warning tells where it is not 1.
+            sparse adjacency matrix. What has the shape (2, 2) is read as (sources, destinations), but a list of two
+            tuples as two edges. Edges have no weights: every entry of a matrix that is not 0 is an edge like any other,
+            and a warning tells where it is not 1.
         feat: Features, shape (num_nodes, in_feats); NumPy, torch, a list or a SciPy sparse matrix.
         label: Integer classes, counted from 0, or float targets of a regression, shape (num_nodes,); or several labels
             of each node, 0 or 1, shape (num_nodes, num_classes).
@@ -144,8 +145,22 @@ def check_graph(graph: dgl.DGLGraph) -> None:
     """Checks that a DGL graph is one that the zoo's models can take.
 
     Raises:
+        GraphError: See `check_input`; or its masks are not bool or overlap.
+    """
+    check_input(graph)
+    present = {name: graph.ndata[name] for name in MASKS if name in graph.ndata}
+    for name, mask in present.items():
+        if mask.dtype != torch.bool or mask.dim() != 1:
+            raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool, one per node")
+    _check_disjoint(present)
+
+
+def check_input(graph: dgl.DGLGraph) -> None:
+    """Checks what a prediction needs of a graph.
+
+    Raises:
         GraphError: It is heterogeneous, has no nodes, or its `ndata["feat"]` is missing, not (num_nodes, in_feats),
-            NaN or infinite; or its masks are not bool or overlap.
+            NaN or infinite.
     """
     if not graph.is_homogeneous:
         raise GraphError(f"the graph has node types {graph.ntypes} and edge types {graph.etypes}: expected one of each")
@@ -154,11 +169,6 @@ def check_graph(graph: dgl.DGLGraph) -> None:
     if "feat" not in graph.ndata:
         raise GraphError(f'the graph has no ndata["feat"]; its ndata holds {sorted(graph.ndata) or "nothing"}')
     check_features(graph.ndata["feat"])
-    present = {name: graph.ndata[name] for name in MASKS if name in graph.ndata}
-    for name, mask in present.items():
-        if mask.dtype != torch.bool or mask.dim() != 1:
-            raise GraphError(f"{name} is {mask.dtype} of shape {tuple(mask.shape)}: expected bool, one per node")
-    _check_disjoint(present)
 
 
 def _array(values: Any, name: str) -> Array:
@@ -200,7 +210,8 @@ def _edges(edges: Any, num_nodes: int) -> tuple[Array, Array]:
         raise GraphError(f"edges have dtype {ends.dtype}: expected integer node numbers")
     if ends.ndim != 2 or 2 not in ends.shape:
         raise GraphError(f"edges have shape {ends.shape}: expected (2, num_edges) or (num_edges, 2)")
-    src, dst = ends if len(ends) == 2 else ends.T
+    two_edges = isinstance(edges, list) and ends.shape == (2, 2) and all(isinstance(edge, tuple) for edge in edges)
+    src, dst = ends.T if two_edges or len(ends) != 2 else ends
     lowest, highest = int(ends.min()), int(ends.max())
     if lowest < 0 or highest >= num_nodes:
         wrong = lowest if lowest < 0 else highest

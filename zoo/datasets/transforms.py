@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from zoo._checks import check_features
 from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 
@@ -57,13 +58,16 @@ def row_normalize(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """Divides every row of `feat` by the sum of its absolute values; zero rows stay zero.
 
     Raises:
-        GraphError: The graph has no `feat`.
+        GraphError: The graph has no `feat`, or it is not a dense floating-point matrix of finite values and sums.
     """
     if "feat" not in graph.ndata:
         raise GraphError(f'row_normalize needs ndata["feat"]; ndata holds {", ".join(graph.ndata) or "nothing"}')
     feat = graph.ndata["feat"]
-    total = feat.abs().sum(dim=1, keepdim=True)
-    return _with_data(graph, "feat", feat / torch.where(total > 0, total, 1))
+    check_features(feat)
+    total = feat.abs().sum(dim=1, keepdim=True, dtype=torch.promote_types(feat.dtype, torch.float32))
+    if not torch.isfinite(total).all():
+        raise GraphError(f"row_normalize: a row of feat has a sum too large for {total.dtype}")
+    return _with_data(graph, "feat", (feat / torch.where(total > 0, total, 1)).to(feat.dtype))
 
 
 def max_normalize_label(graph: dgl.DGLGraph) -> dgl.DGLGraph:

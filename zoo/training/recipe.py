@@ -366,9 +366,9 @@ def find(name: str) -> Recipe:
     return read(_path(name))
 
 
-def find_settings(name: str) -> dict[str, Any]:
-    """The same as its TOML tables, to lay overrides over."""
-    return read_toml(_path(name))
+def find_settings(name: str, folder: Path = Path()) -> dict[str, Any]:
+    """The same as its TOML tables, to lay overrides over; a path starts at the folder."""
+    return read_toml(folder / _path(name))
 
 
 def _path(name: str) -> Path:
