@@ -551,7 +551,6 @@ def test_impossible_arguments_are_refused(method: str, arguments: dict[str, Any]
         make(method, **arguments)
 
 
-@every_method
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -578,6 +577,7 @@ def test_what_is_no_graph_or_no_tensor_is_refused() -> None:
         model.to("meta")(graph)
 
 
+@every_method
 def test_a_missing_argument_is_named(method: str) -> None:
     with pytest.raises(ConfigError, match="missing a required argument: 'num_classes'"):
         models.create(method, {"in_feats": 3})
