@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from zoo.cli import main
+from zoo.training.recipe import find
 
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", *(f"docs/{name}.md" for name in ("quickstart", "loading", "fine-tuning", "publishing"))]
@@ -29,6 +30,12 @@ def test_python_runs_from_top_to_bottom(page: str, hub: Any, tmp_path: Path, mon
     code = "\n".join(blocks(page, "python"))
     assert code
     exec(compile(code, page, "exec"), {})
+
+
+def test_the_quickstarts_recipe_is_one(tmp_path: Path) -> None:
+    (recipe,) = blocks("docs/quickstart.md", "toml")
+    (tmp_path / "my-recipe.toml").write_text(recipe)
+    assert find(str(tmp_path / "my-recipe.toml")).model["hidden"] == 16
 
 
 def test_the_quickstarts_commands_work_behind_its_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -309,6 +309,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "message"),
     [
         ("trainin", {}, "unknown key 'trainin': did you mean 'training'"),
+        ("rows", ["gcn"], "rows: is a key of a table, which zoo reproduce runs"),
         ("training.learning_rate", 0.1, "unknown key 'training.learning_rate'"),
         ("training.epochs", None, "training.epochs: is missing"),
         ("data", None, "data: is missing"),

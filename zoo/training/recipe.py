@@ -200,6 +200,7 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
     Raises:
         RecipeError: An unknown or missing key, a wrong type, an impossible value.
     """
+    _require("rows" not in settings, where, "rows", "is a key of a table, which zoo reproduce runs")
     recipe = _build(Recipe, settings, where, "")
     check_training(recipe.training, where)
     if recipe.pretrained is not None:
