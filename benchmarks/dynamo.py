@@ -5,10 +5,10 @@
     python benchmarks/dynamo.py prunings [--results results]
     python benchmarks/dynamo.py speed [--repeats 3]
 
-`table1`: for every model and split of dynamo-fig2 the number of layers with the best mean validation accuracy, of
-equals the smallest, the test accuracy there beside what the paper prints for its best depth, with a verdict, the
-operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per GFLOP. Models are
-untrained: that DYNAMO-GAT's would be cheaper by some pruned edges is not counted.
+`table1`: for every model and split of dynamo-fig2 of which all depths have been run the number of layers with the best
+mean validation accuracy, of equals the smallest, the test accuracy there beside what the paper prints for its best
+depth, with a verdict, the operations of a forward pass by `zoo.analysis.count_operations`, and accuracy in per cent per
+GFLOP. Models are untrained: that DYNAMO-GAT's would be cheaper by some pruned edges is not counted.
 
 `operations`: the last two for the paper's depths and one split a data set, beside what the paper prints; accuracy is
 that of dynamo-table1. Models are untrained, but for those that are among the checkpoints: their pruned edges do not
@@ -70,7 +70,8 @@ def table1(results: Path) -> None:
     for result in finished("dynamo-fig2", results):
         rows.setdefault(result.cell.row, []).append(result)
     lines = []
-    for name, depths in rows.items():
+    whole = {name: depths for name, depths in rows.items() if len(depths) == len(find_table("dynamo-fig2").columns)}
+    for name, depths in whole.items():
         best = max(depths, key=lambda result: result.val or 0.0)
         column, _, row = name.rpartition(" ")
         paper = printed[f"{row}/{column}"]

@@ -932,10 +932,12 @@ def test_from_arrays_takes_edges_in_any_form(edges: Any) -> None:
     assert edge_keys(datasets.from_arrays(edges, FEAT, undirected=False)).tolist() == [1, 5, 8]
 
 
-def test_two_edges_as_a_list_of_tuples_are_two_edges() -> None:
-    assert edge_keys(datasets.from_arrays([(0, 2), (1, 0)], FEAT, undirected=False)).tolist() == [2, 3]
-    assert edge_keys(datasets.from_arrays([[0, 2], [1, 0]], FEAT, undirected=False)).tolist() == [1, 6]
-    assert edge_keys(datasets.from_arrays(((0, 2), (1, 0)), FEAT, undirected=False)).tolist() == [1, 6]
+def test_two_tuples_that_could_be_two_edges_are_told() -> None:
+    with pytest.warns(UserWarning, match=r"read as \(sources, destinations\)"):
+        graph = datasets.from_arrays([(0, 2), (1, 0)], FEAT, undirected=False)
+    for edges in ([[0, 2], [1, 0]], ((0, 2), (1, 0)), np.array([(0, 1), (2, 0)]).T):
+        assert edge_keys(datasets.from_arrays(edges, FEAT, undirected=False)).tolist() == [1, 6]
+    assert edge_keys(graph).tolist() == [1, 6]
 
 
 def test_that_weights_of_edges_are_not_taken_is_told() -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -58,15 +57,6 @@ def test_the_same_seed_gives_the_same_bits(recipe: Recipe) -> None:
 def test_another_seed_gives_other_bits() -> None:
     first, second = zoo.train(small(), 1), zoo.train(small(), 2)
     assert not torch.equal(first.model.head.bias, second.model.head.bias)  # type: ignore[arg-type]
-
-
-def test_trainings_in_threads_give_the_same_bits() -> None:
-    def train(_: int) -> tuple[float, str]:
-        run = zoo.finetune("gcn-csbm", datasets.load("csbm"), epochs=15, seed=0)
-        return run.val, weights.digest(run.model)
-
-    with ThreadPoolExecutor(3) as threads:
-        assert set(threads.map(train, range(3))) == {train(0)}
 
 
 def test_the_users_generator_and_threads_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:

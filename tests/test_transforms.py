@@ -110,11 +110,16 @@ def test_half_floats_whose_sum_is_beyond_them_are_normalised() -> None:
     assert feat.tolist() == [[0.25] * 4] * 2
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_counts_and_marks_are_normalised_too(dtype: torch.dtype) -> None:
+    graph = make_graph([], num_nodes=2)
+    graph.ndata["feat"] = torch.tensor([[1, 1], [0, 0]]).to(dtype)
+    assert transforms.row_normalize(graph).ndata["feat"].tolist() == [[0.5, 0.5], [0.0, 0.0]]
+
+
 @pytest.mark.parametrize(
     ("feat", "message"),
     [
-        (torch.ones(2, 3, dtype=torch.bool), r"feat is torch.bool; convert it with feat.float\(\)"),
-        (torch.ones(2, 3, dtype=torch.int64), r"feat is torch.int64; convert it with feat.float\(\)"),
         (torch.ones(2), r"feat has shape \(2,\)"),
         (torch.ones(2, 3).to_sparse(), r"convert it with feat.to_dense\(\)"),
         (torch.tensor([[1.0, torch.nan], [0.0, 1.0]]), "NaN or infinite, the first at node 0, feature 1"),

@@ -108,7 +108,7 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
     with memory_as_zoo_error():
         logits = predict_logits(model, graph, check_count("block_size", block_size))
     if not torch.isfinite(logits).all():
-        raise GraphError("not all logits are finite: features are far larger than those that the model was trained on")
+        raise GraphError("not all logits are finite: too large features, or weights that are not finite themselves")
     if model.multilabel:
         return Prediction((logits > 0).long(), logits.sigmoid())
     if logits.shape[1] == 1:

@@ -19,7 +19,6 @@ from zoo._cache import latest, per_graph, per_tensor
 from zoo._checks import check_choice, check_count, check_features
 from zoo._dgl import dgl
 from zoo._files import user_path
-from zoo._types import fits, type_hints, type_name
 from zoo.datasets import transforms as graph_transforms
 from zoo.errors import CheckpointError, ConfigError, GraphError
 from zoo.nn.sparse_linear import Features, compress, constant
@@ -103,7 +102,6 @@ class ZooModel(nn.Module, ABC):
                 for name, value in bound.arguments.items()
                 if name != "self"
             }
-            _check_types(cls, arguments)
             _check_plain(arguments)
             object.__setattr__(model, "arguments", arguments)
         return model
@@ -258,10 +256,8 @@ class ZooModel(nn.Module, ABC):
             )
         per_tensor(given, "checked", lambda: check_features(given))
         parameter = next(self.parameters())
-        if not given.device == graph.device == parameter.device:
-            raise GraphError(
-                f"feat is on {given.device}, the graph on {graph.device}, the model on {parameter.device}: use one"
-            )
+        if given.device != parameter.device:
+            raise GraphError(f"feat is on {given.device}, the model on {parameter.device}: move one of them")
         dtype = parameter.dtype
         if given.dtype == dtype:
             return compress(given)
@@ -338,14 +334,6 @@ class ZooModel(nn.Module, ABC):
         if branch is not None:
             options["revision"] = branch
         return push(self, repo_id, **options)
-
-
-def _check_types(cls: type, arguments: dict[str, Any]) -> None:
-    hints = type_hints(cls.__init__)  # type: ignore[misc]
-    for name, value in arguments.items():
-        hint = hints.get(name, Any)
-        if not fits(value, hint):
-            raise ConfigError(f"{name} must be {type_name(hint)}, got {value!r}")
 
 
 def _check_plain(arguments: dict[str, Any]) -> None:

@@ -114,13 +114,13 @@ def _table_folder() -> Path:
 def find_table(name: str | Path) -> Table:
     """A table by its name or the path of its TOML file, or a recipe, likewise, as a table of one cell.
 
-    A table's TOML has `title`, `base` (a recipe's name, or the path of one of
-    your own, from the table's folder on; {row} and {column} are filled in), `rows` and
-    `columns` (names), and overrides of the base recipe's keys, or of `base` itself: `[row.NAME]`, `[column.NAME]`,
-    `[cell."ROW/COLUMN"]`, the later ones winning. Their names can be shell patterns: `[row."Cora *"]`. `published`
-    takes the place of the whole of the base recipe's; where the last override that names it is `{}`, there is none.
-    `not_run`, for all or some cells, says why they have no runs. `Table` explains `baseline`, `layers`, `panel`,
-    `by_layer` and `timed`, which it may have; one measure can stand in `layers` without a list.
+    A table's TOML has `title`, `base` (a recipe's name, or the path of one of your own, from the table's folder on;
+    {row} and {column} are filled in), `rows` and `columns` (names), and overrides of the base recipe's keys, or of
+    `base` itself: `[row.NAME]`, `[column.NAME]`, `[cell."ROW/COLUMN"]`, the later ones winning. Their names can be
+    shell patterns: `[row."Cora *"]`. `published` takes the place of the whole of the base recipe's; where the last
+    override that names it is `{}`, there is none. `not_run`, for all or some cells, says why they have no runs. `Table`
+    explains `baseline`, `layers`, `panel`, `by_layer` and `timed`, which it may have; one measure can stand in `layers`
+    without a list.
 
     Raises:
         RecipeNotFound: No such table or recipe.

@@ -104,9 +104,9 @@ def from_arrays(
 
     Args:
         edges: Integers of shape (2, num_edges) or (num_edges, 2), a pair of arrays (sources, destinations), or a SciPy
-            sparse adjacency matrix. What has the shape (2, 2) is read as (sources, destinations), but a list of two
-            tuples as two edges. Edges have no weights: every entry of a matrix that is not 0 is an edge like any other,
-            and a warning tells where it is not 1.
+            sparse adjacency matrix. What has the shape (2, 2) is read as (sources, destinations); of a list of two
+            tuples, which could be two edges, a warning tells. Edges have no weights: every entry of a matrix that is
+            not 0 is an edge like any other, and a warning tells where it is not 1.
         feat: Features, shape (num_nodes, in_feats); NumPy, torch, a list or a SciPy sparse matrix.
         label: Integer classes, counted from 0, or float targets of a regression, shape (num_nodes,); or several labels
             of each node, 0 or 1, shape (num_nodes, num_classes).
@@ -210,8 +210,9 @@ def _edges(edges: Any, num_nodes: int) -> tuple[Array, Array]:
         raise GraphError(f"edges have dtype {ends.dtype}: expected integer node numbers")
     if ends.ndim != 2 or 2 not in ends.shape:
         raise GraphError(f"edges have shape {ends.shape}: expected (2, num_edges) or (num_edges, 2)")
-    two_edges = isinstance(edges, list) and ends.shape == (2, 2) and all(isinstance(edge, tuple) for edge in edges)
-    src, dst = ends.T if two_edges or len(ends) != 2 else ends
+    if isinstance(edges, list) and ends.shape == (2, 2) and all(isinstance(edge, tuple) for edge in edges):
+        warnings.warn("two tuples of two are read as (sources, destinations), not as two edges", stacklevel=3)
+    src, dst = ends if len(ends) == 2 else ends.T
     lowest, highest = int(ends.min()), int(ends.max())
     if lowest < 0 or highest >= num_nodes:
         wrong = lowest if lowest < 0 else highest

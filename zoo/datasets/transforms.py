@@ -58,11 +58,12 @@ def row_normalize(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """Divides every row of `feat` by the sum of its absolute values; zero rows stay zero.
 
     Raises:
-        GraphError: The graph has no `feat`, or it is not a dense floating-point matrix of finite values and sums.
+        GraphError: The graph has no `feat`, or it is not a dense matrix of finite values and sums.
     """
     if "feat" not in graph.ndata:
         raise GraphError(f'row_normalize needs ndata["feat"]; ndata holds {", ".join(graph.ndata) or "nothing"}')
     feat = graph.ndata["feat"]
+    feat = feat if feat.is_floating_point() else feat.float()
     check_features(feat)
     total = feat.abs().sum(dim=1, keepdim=True, dtype=torch.promote_types(feat.dtype, torch.float32))
     if not torch.isfinite(total).all():
@@ -116,6 +117,8 @@ def _with_all_formats(graph: dgl.DGLGraph) -> dgl.DGLGraph:
 
 def check(names: Iterable[str]) -> None:
     """Raises ConfigError if a name is not that of a transform, or is given twice."""
+    if isinstance(names, str):
+        raise ConfigError(f"transforms is a list of names, got {names!r}")
     names = list(names)
     if unknown := [name for name in names if name not in TRANSFORMS]:
         raise ConfigError(f"unknown transform {', '.join(map(repr, unknown))}; there are {', '.join(TRANSFORMS)}")

@@ -69,8 +69,8 @@ def get(method: str) -> type[ZooModel]:
     classes = _discover()
     if method not in classes:
         near = difflib.get_close_matches(str(method), classes, n=3) or sorted(classes)
-        hint = f"did you mean {', '.join(near)}? Import the module of one of your own first"
-        raise ConfigError(f"unknown method {method!r}: {hint}")
+        hint = "a method of your own is known once its module is imported"
+        raise ConfigError(f"unknown method {method!r}: did you mean {', '.join(near)}? ({hint})")
     return classes[method]
 
 

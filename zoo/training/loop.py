@@ -5,7 +5,6 @@ import functools
 import io
 import json
 import math
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -154,18 +153,15 @@ def _begin(recipe: Recipe, in_feats: int, num_classes: int) -> tuple[ZooModel, T
     )
 
 
-_one_at_a_time = threading.RLock()
-
-
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """One thread, torch's generator at a seed, and gradients as by default; afterwards all are as they were.
 
     With one thread the bits do not depend on the number of cores. Generator and number of threads are the process's:
-    of several Python threads one at a time is let in, but what others draw meanwhile disturbs and is disturbed.
+    what other Python threads draw meanwhile disturbs and is disturbed.
     """
     threads = torch.get_num_threads()
-    with _one_at_a_time, torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         torch.set_num_threads(1)
         try:
