@@ -475,6 +475,17 @@ def test_node_data_that_the_answer_depends_on_are_missed(graph: Any) -> None:
         zoo.predict("gcn-csbm", bare)
 
 
+def test_counts_are_predicted_on_where_the_model_normalises_them() -> None:
+    graph = directed_graph()
+    graph.ndata["feat"] = graph.ndata["feat"].abs().mul(10).round()
+    model = make_model("gcn", {"transforms": ["row_normalize"]}).float()
+    expected = zoo.predict(model, graph).values
+    graph.ndata["feat"] = graph.ndata["feat"].to(torch.uint8)
+    assert torch.equal(zoo.predict(model, graph).values, expected)
+    with pytest.raises(GraphError, match=r"feat is torch.uint8; convert it with feat.float\(\)"):
+        zoo.predict(make_model("gcn", {}).float(), graph)
+
+
 def test_an_answer_that_is_no_number_is_refused() -> None:
     graph = directed_graph()
     graph.ndata["feat"] *= 1e300

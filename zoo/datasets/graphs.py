@@ -145,9 +145,11 @@ def check_graph(graph: dgl.DGLGraph) -> None:
     """Checks that a DGL graph is one that the zoo's models can take.
 
     Raises:
-        GraphError: See `check_input`; or its masks are not bool or overlap.
+        GraphError: See `check_input`; its features are not (num_nodes, in_feats), NaN or infinite; or its masks are not
+            bool or overlap.
     """
     check_input(graph)
+    check_features(graph.ndata["feat"])
     present = {name: graph.ndata[name] for name in MASKS if name in graph.ndata}
     for name, mask in present.items():
         if mask.dtype != torch.bool or mask.dim() != 1:
@@ -156,11 +158,10 @@ def check_graph(graph: dgl.DGLGraph) -> None:
 
 
 def check_input(graph: dgl.DGLGraph) -> None:
-    """Checks what a prediction needs of a graph.
+    """Checks that a graph has what a model takes in; the features themselves are looked at behind its transforms.
 
     Raises:
-        GraphError: It is heterogeneous, has no nodes, or its `ndata["feat"]` is missing, not (num_nodes, in_feats),
-            NaN or infinite.
+        GraphError: It is heterogeneous, has no nodes, or its `ndata["feat"]` is missing.
     """
     if not graph.is_homogeneous:
         raise GraphError(f"the graph has node types {graph.ntypes} and edge types {graph.etypes}: expected one of each")
@@ -168,7 +169,6 @@ def check_input(graph: dgl.DGLGraph) -> None:
         raise GraphError("the graph has no nodes")
     if "feat" not in graph.ndata:
         raise GraphError(f'the graph has no ndata["feat"]; its ndata holds {sorted(graph.ndata) or "nothing"}')
-    check_features(graph.ndata["feat"])
 
 
 def _array(values: Any, name: str) -> Array:
