@@ -70,8 +70,10 @@ def table1(results: Path) -> None:
     for result in finished("dynamo-fig2", results):
         rows.setdefault(result.cell.row, []).append(result)
     lines = []
-    whole = {name: depths for name, depths in rows.items() if len(depths) == len(find_table("dynamo-fig2").columns)}
-    for name, depths in whole.items():
+    asked = len(find_table("dynamo-fig2").columns)
+    for name, depths in rows.items():
+        if len(depths) < asked:
+            continue
         best = max(depths, key=lambda result: result.val or 0.0)
         column, _, row = name.rpartition(" ")
         paper = printed[f"{row}/{column}"]
