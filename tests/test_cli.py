@@ -1,8 +1,11 @@
 """The command line: what it prints, and how it fails."""
 
+import inspect
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +14,12 @@ from click.testing import CliRunner, Result
 import zoo
 from zoo import registry
 from zoo._files import resource
-from zoo.bundling import _best
+from zoo.bundling import _best, bundle
 from zoo.cli import main
 from zoo.demo import Line
 from zoo.errors import DatasetNotFound, IntegrityError
+from zoo.finetuning import finetune
+from zoo.reproduction import reproduce
 from zoo.results import Row, read_results
 
 
@@ -79,6 +84,32 @@ def test_finetune_writes_a_checkpoint(graph_file: Path, tmp_path: Path) -> None:
     result = run("finetune", "gcn-csbm", str(graph_file), "--out", str(tmp_path / "new"), "--epochs", "2")
     assert result.exit_code == 0, result.output
     assert zoo.load_folder(tmp_path / "new").method == "gcn"
+
+
+def test_patience_0_is_none(graph_file: Path, tmp_path: Path) -> None:
+    epochs = []
+    for patience in ("3", "0"):
+        out = tmp_path / patience
+        assert run("finetune", "gcn-csbm", str(graph_file), "--out", str(out), "--lr", "1", "--epochs", "60",
+                   "--patience", patience).exit_code == 0
+        epochs.append(json.loads((out / "result.json").read_text())["epochs"])
+    assert epochs[0] < epochs[1] == 60
+
+
+@pytest.mark.parametrize(
+    ("command", "function", "own"),
+    [("finetune", finetune, {"graph", "directed"}), ("reproduce", reproduce, set()), ("bundle", bundle, {"names"})],
+)
+def test_options_are_the_arguments_of_a_function(command: str, function: Callable[..., Any], own: set[str]) -> None:
+    parameters = inspect.signature(function).parameters
+    assert {param.name for param in main.commands[command].params} - own <= parameters.keys()
+
+
+def test_options_of_finetune_have_the_functions_defaults() -> None:
+    parameters = inspect.signature(finetune).parameters
+    options = {param.name: param for param in main.commands["finetune"].params}
+    for name in ("epochs", "lr", "weight_decay", "patience", "layer_decay", "seed"):
+        assert options[name].default == parameters[name].default
 
 
 def test_train_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -59,12 +59,25 @@ def test_commands_and_options_exist(page: str) -> None:
         assert isinstance(command, click.Command)
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_template_of_a_method_is_the_shortest_one() -> None:
+    code = blocks("docs/adding-a-method.md", "python")
+    assert (ROOT / "zoo" / "models" / "mlp.py").read_text(encoding="utf-8") in code
+
+
 def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
     linked = set()
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text(encoding="utf-8")):
+        for target, anchor in re.findall(r"\]\(([^)#\s]+)#?([^)\s]*)\)", path.read_text(encoding="utf-8")):
             if "://" not in target:
-                assert (path.parent / target).exists(), f"{path}: {target}"
-                linked.add((path.parent / target).resolve())
+                page = (path.parent / target).resolve()
+                assert page.exists(), f"{path}: {target}"
+                assert not anchor or anchor in anchors(page), f"{path}: {target}#{anchor}"
+                linked.add(page)
     for path in (ROOT / "docs").glob("*.md"):
         assert path.resolve() in linked, path

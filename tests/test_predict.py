@@ -456,7 +456,7 @@ def test_a_folder_is_scored_on_data(graph: Any, tmp_path: Path) -> None:
     zoo.load("gcn-csbm").save_pretrained(tmp_path)
     assert zoo.evaluate(tmp_path, graph).value == registry.info("gcn-csbm").score.value
     for source in (tmp_path, str(tmp_path), "hf://someone/model", zoo.load("gcn-csbm")):
-        with pytest.raises(ConfigError, match=r"is not of the registry, .*: give data"):
+        with pytest.raises(ConfigError, match=r"has no recorded test set, .*: give data"):
             zoo.evaluate(source)
     with pytest.raises(CheckpointNotFound, match="gcn-csbm"):
         zoo.evaluate("gcn-csmb")

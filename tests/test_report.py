@@ -158,7 +158,9 @@ def test_what_diagnoses_say_of_ten_splits_is_so() -> None:
 def test_every_table_says_what_was_not_run() -> None:
     table = find_table("sbp-table15")
     page = table_page(table, summaries(table, []))
-    assert "not at hand" in page and f"{table.cells[0].recipe.published}"
+    published = table.cells[0].recipe.published
+    assert published is not None and f"{published.value:.2f}" in page
+    assert "not at hand" in page
     assert "Runs so far" not in page
 
 

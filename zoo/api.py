@@ -71,7 +71,7 @@ def evaluate(source: str | Path | ZooModel, data: Any = None, *, metric: str | N
     if not isinstance(source, ZooModel) and is_path(source):
         local_folder(source)  # that there is none is told first
     if not isinstance(source, str) or is_path(source) or source.startswith(SCHEME):
-        raise ConfigError(f"{name} is not of the registry, which knows its checkpoints' test sets: give data, --graph")
+        raise ConfigError(f"{name} has no recorded test set, unlike those of `zoo list`: give data (zoo eval --graph)")
     entry = registry.info(name)
     metric = metric or entry.score.metric
     value = score(load(name), entry.dataset, entry.split, entry.score.seed, metric)

@@ -60,7 +60,7 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
 @click.argument("pattern", default="*")
 @click.option("--dataset", help="Only those trained on this data set.")
 @click.option("--method", help="Only those of this method.")
-@click.option("--task", help="Only those for this task.")
+@click.option("--task", type=click.Choice(registry.TASKS), help="Only those for this task.")
 def list_(pattern: str, **filters: str | None) -> None:
     """Lists checkpoints whose name fits a PATTERN such as 'cna-*'."""
     entries = [registry.info(name) for name in registry.list_checkpoints(pattern, **filters)]
@@ -69,7 +69,7 @@ def list_(pattern: str, **filters: str | None) -> None:
     _table(CHECKPOINT_HEADER, checkpoint_rows(entries))
 
 
-@main.command()
+@main.command(short_help="What is known of a checkpoint, as JSON.")
 @click.argument("name")
 def show(name: str) -> None:
     """Shows what is known of a checkpoint, and as `settings` how its recipe trains it."""
@@ -85,12 +85,13 @@ def show(name: str) -> None:
     click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
 
 
-@main.command("eval")
+@main.command("eval", short_help="Scores checkpoints.")
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--graph", type=click.Path(path_type=Path), help="Score on its test mask; a file as for `predict`.")
 @directed_option
 @click.option(
     "--metric",
+    type=click.Choice(registry.METRICS),
     help="Default: that of the recorded score; on a graph accuracy, for regression mse, for several labels roc-auc.",
 )
 def evaluate(sources: tuple[str, ...], graph: Path | None, directed: bool, metric: str | None) -> None:
@@ -133,11 +134,17 @@ def _echo_error(error: ZooError) -> None:
     click.echo(f"zoo: {' '.join(str(error).split())}", err=True)
 
 
-@main.command()
+@main.command(short_help="Classes for your graph, or graphs.")
 @click.argument("source")
 @click.argument("graph", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file. Default: CSV on standard output.")
-@click.option("--block-size", type=click.IntRange(1), default=1 << 18, show_default=True, help="Edges at a time.")
+@click.option(
+    "--block-size",
+    type=click.IntRange(1),
+    default=1 << 18,
+    show_default=True,
+    help="Most edges whose messages are in memory at a time; the answer does not depend on it.",
+)
 @directed_option
 def predict(source: str, graph: Path, out: Path | None, block_size: int, directed: bool) -> None:
     """Classes and probabilities for a GRAPH of your own: .npz, DGL .bin, or a folder of CSVs.
@@ -161,7 +168,7 @@ def predict(source: str, graph: Path, out: Path | None, block_size: int, directe
         predictions.write(prediction, out, item=item, ids=ids)
 
 
-@main.command()
+@main.command(short_help="Trains a recipe.")
 @click.argument("recipe")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the model, its result, log and state.")
@@ -181,19 +188,31 @@ def _scores(run: Any) -> str:
     return f"{run.metric} {number(run.val, run.metric)} on validation, {number(run.test, run.metric)} on test"
 
 
-@main.command()
+@main.command(short_help="Trains a checkpoint further, on your graph.")
 @click.argument("source")
 @click.argument("graph", type=click.Path(path_type=Path))
 @click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the new checkpoint.")
-@click.option("--epochs", default=100, show_default=True, help="Most epochs.")
-@click.option("--lr", default=5e-3, show_default=True, help="Learning rate.")
-@click.option("--weight-decay", default=5e-4, show_default=True, help="L2 penalty.")
-@click.option("--patience", default=50, show_default=True, help="Stop after so many epochs without progress; 0: never.")
-@click.option("--layer-decay", default=1.0, show_default=True, help="Factor of --lr per layer away from the head.")
+@click.option("--epochs", type=click.IntRange(1), default=100, show_default=True, help="Most epochs.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=5e-3, show_default=True, help="Learning rate.")
+@click.option("--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True, help="L2 penalty.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="Stop after so many epochs without progress; 0: never.",
+)
+@click.option(
+    "--layer-decay",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Each layer learns at so many times the rate of the layer above it; 1: all alike.",
+)
 @click.option("--new-head", is_flag=True, help="Start with an untrained head: as many classes, but others.")
 @click.option("--freeze", is_flag=True, help="Train only the head and what starts untrained.")
-@click.option("--num-classes", type=int, help="Default: as many as the largest label asks for.")
-@click.option("--batch-size", type=int, help="Graphs per step, for sets of graphs. Default: all at once.")
+@click.option("--num-classes", type=click.IntRange(1), help="Default: as many as the largest label asks for.")
+@click.option("--batch-size", type=click.IntRange(1), help="Graphs per step, for sets of graphs. Default: all at once.")
 @click.option(
     "--metric",
     type=click.Choice(registry.METRICS),
@@ -215,14 +234,18 @@ def finetune(source: str, graph: Path, patience: int, directed: bool, **options:
     click.echo(f"{_scores(run)}; written to {options['folder']}")
 
 
-_results = click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True)
-_runs = click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
+_results = click.option(
+    "--results", type=click.Path(path_type=Path), default="results", show_default=True, help="Folder of the CSV files."
+)
+_runs = click.option(
+    "--runs", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of logs and models."
+)
 
 
-@main.command()
+@main.command(short_help="Runs what is missing of a table, and compares.")
 @click.argument("name", required=False)
 @click.option("--cells", help="Only the cell ROW/COLUMN, or all whose name contains this or is like 'Cora */64'.")
-@click.option("--seeds", type=click.IntRange(1), help="Seeds 0 … n-1. Default: as the recipe says.")
+@click.option("--seeds", type=click.IntRange(1), help="How many seeds, from 0 on. Default: as the recipe says.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes of one thread each.")
 @_results
 @_runs
@@ -258,7 +281,7 @@ def reproduce(name: str | None, **options: Any) -> None:
         sys.exit(1)
 
 
-@main.command()
+@main.command(short_help="Checks the files of checkpoints.")
 @click.argument("names", nargs=-1)
 @click.option("--remote", is_flag=True, help="Ask the Hub too.")
 def verify(names: tuple[str, ...], remote: bool) -> None:
@@ -284,7 +307,7 @@ def verify(names: tuple[str, ...], remote: bool) -> None:
         sys.exit(2)
 
 
-@main.command()
+@main.command(short_help="Fetches checkpoints into the cache.")
 @click.argument("sources", nargs=-1, required=True)
 def pull(sources: tuple[str, ...]) -> None:
     """Fetches checkpoints (names, or hf://organisation/name@revision) into the cache, and checks them."""
@@ -297,7 +320,7 @@ def pull(sources: tuple[str, ...]) -> None:
         sys.exit(2)
 
 
-@main.command()
+@main.command(short_help="Publishes checkpoints on the Hub.")
 @click.argument("sources", nargs=-1)
 @click.argument("to")
 @click.option("--all", "everything", is_flag=True, help="Every checkpoint of the registry that is not there yet.")
@@ -319,7 +342,7 @@ def push(sources: tuple[str, ...], to: str, everything: bool, **options: Any) ->
         click.echo(f"{source}  {address}")
 
 
-@main.command()
+@main.command(short_help="For maintainers: ships recipes' best runs.")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--table", help="Whose results. Default: the recipe's own.")
 @_results
@@ -333,10 +356,14 @@ def bundle(names: tuple[str, ...], **options: Any) -> None:
         click.echo(f"{name}: seed {entry.score.seed}, {entry.score.metric} {entry.score.value:.2f}, {entry.verdict}")
 
 
-@main.command()
+@main.command(short_help="For maintainers: makes the pages of results.")
 @_results
-@click.option("--docs", type=click.Path(path_type=Path), default="docs", show_default=True)
-@click.option("--readme", type=click.Path(path_type=Path), default="README.md", show_default=True)
+@click.option(
+    "--docs", type=click.Path(path_type=Path), default="docs", show_default=True, help="Folder of the documentation."
+)
+@click.option(
+    "--readme", type=click.Path(path_type=Path), default="README.md", show_default=True, help="Lists the checkpoints."
+)
 def report(results: Path, docs: Path, readme: Path) -> None:
     """For maintainers: makes the result pages, a list of them, their plots and the README's list of checkpoints."""
     from zoo.report import write_pages, write_plots
@@ -345,7 +372,7 @@ def report(results: Path, docs: Path, readme: Path) -> None:
         click.echo(path)
 
 
-@main.command()
+@main.command(short_help="A tour of the zoo.")
 def demo() -> None:
     """Lists the zoo, scores checkpoints whose data is at hand, fine-tunes one, and reproduces a part of a table."""
     from zoo.demo import demo

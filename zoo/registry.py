@@ -320,7 +320,7 @@ def info(name: str) -> Checkpoint:
             f"{name!r} is not a checkpoint's name: those are lower-case letters and digits, joined by - or . "
             "(a folder is ./folder, a repository on the Hub hf://organisation/name)"
         )
-    hint = f"did you mean {', '.join(near)}?" if near else "zoo.list_checkpoints() names them all"
+    hint = f"did you mean {', '.join(near)}?" if near else "`zoo list` names them all"
     if os.path.isdir(name):  # noqa: PTH112, Path's raises for some names
         hint = f"the folder of that name is ./{name}; {hint}"
     raise CheckpointNotFound(f"no checkpoint {name!r}: {hint}")
