@@ -218,7 +218,7 @@ class LoopCNA(nn.Module):
         self.to(next(model.parameters()).dtype)
         self.load_state_dict({name: state[name] for name in self.state_dict()})
 
-    def forward(self, graph: "dgl.DGLGraph") -> Tensor:
+    def forward(self, graph: dgl.DGLGraph) -> Tensor:
         """Logits, (num_nodes, num_classes), of a graph with ndata `feat`."""
         edges, state = graph.edges(), graph.ndata["feat"]
         for i, conv in enumerate(self.convs):
@@ -226,7 +226,7 @@ class LoopCNA(nn.Module):
         return self.head(edges, state)
 
 
-def train(model: LoopCNA, graph: "dgl.DGLGraph", training: TrainingSpec) -> Iterator[float]:
+def train(model: LoopCNA, graph: dgl.DGLGraph, training: TrainingSpec) -> Iterator[float]:
     """Trains with Adam on the nodes of `train_mask`; the seconds of every epoch.
 
     After each step one pass gives the accuracies on validation and test.

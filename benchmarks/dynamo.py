@@ -103,14 +103,14 @@ def operations(results: Path) -> None:
     click.echo(markdown_table(["", "", "GFLOPs", "printed", "accuracy per GFLOP", "printed"], lines))
 
 
-def bundled_or_untrained(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
+def bundled_or_untrained(recipe: Recipe) -> tuple[ZooModel, dgl.DGLGraph]:
     """The checkpoint of a recipe, or if there is none an untrained model, and its graph."""
     if recipe.name in registry.list_checkpoints():
         return weights.load(recipe.name), datasets.load(recipe.data.name, split=recipe.data.split, seed=0)
     return untrained(recipe)
 
 
-def untrained(recipe: Recipe) -> tuple[ZooModel, "dgl.DGLGraph"]:
+def untrained(recipe: Recipe) -> tuple[ZooModel, dgl.DGLGraph]:
     """A recipe's model at its start, and its graph."""
     graph, about = datasets.load(recipe.data.name, split=recipe.data.split, seed=0), datasets.info(recipe.data.name)
     arguments = {"in_feats": about.in_feats, "num_classes": about.num_classes, **recipe.model}

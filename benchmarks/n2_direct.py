@@ -34,7 +34,7 @@ class DirectN2(nn.Module):
         graph: Not a batch.
     """
 
-    def __init__(self, model: N2, graph: "dgl.DGLGraph") -> None:
+    def __init__(self, model: N2, graph: dgl.DGLGraph) -> None:
         super().__init__()
         self.model, self.options = model, model.arguments
         self.is_code = self.options["form"] == "code"
@@ -42,7 +42,7 @@ class DirectN2(nn.Module):
         self.adjacency, self.degrees = self.make_adjacency(graph)
         self.train(model.training)
 
-    def make_adjacency(self, graph: "dgl.DGLGraph") -> tuple[Tensor, Tensor]:
+    def make_adjacency(self, graph: dgl.DGLGraph) -> tuple[Tensor, Tensor]:
         """A, in the code's form D^(-1/2) A D^(-1/2), receivers by senders; and the in-degrees, (num_nodes, 1)."""
         senders, receivers = (ends.long() for ends in graph.edges())
         like = self.model.pseudo_states.detach()
@@ -165,7 +165,7 @@ class DirectN2(nn.Module):
         return self.scaled_psi(head.proximity, states.unsqueeze(0), head.states.unsqueeze(0))
 
 
-def train(model: DirectN2, graph: "dgl.DGLGraph", training: TrainingSpec) -> Iterator[float]:
+def train(model: DirectN2, graph: dgl.DGLGraph, training: TrainingSpec) -> Iterator[float]:
     """Trains with Adam on the nodes of `train_mask`; the seconds of every epoch.
 
     After each step one pass gives the accuracies on validation and test.

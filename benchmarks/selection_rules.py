@@ -20,7 +20,8 @@ import click
 
 from zoo.errors import ZooError
 from zoo.reproduction import run_folder
-from zoo.training.loop import RESULT, read_log, select
+from zoo.training.folder import RESULT, read_log
+from zoo.training.loop import select
 from zoo.training.recipe import SELECTIONS, Recipe, find
 from zoo.verdicts import judge
 

@@ -127,6 +127,19 @@ def test_reproduce_prints_the_verdict(tmp_path: Path) -> None:
     assert "table   planetoid" in listed and "recipe  cna-gcn-cora" in listed
 
 
+def test_what_a_locale_cannot_write_stops_nothing(graph_file: Path) -> None:
+    nodes = (graph_file / "nodes.csv").read_text().replace("\n0,", "\nŁódź,", 1)
+    (graph_file / "nodes.csv").write_text(nodes, encoding="utf-8")
+    edges = re.sub(r"\b0\b", "Łódź", (graph_file / "edges.csv").read_text())
+    (graph_file / "edges.csv").write_text(edges, encoding="utf-8")
+    latin = CliRunner(charset="latin-1")
+    listed = latin.invoke(main, ["list", "gcn-csbm"])
+    assert (listed.exit_code, listed.stdout.splitlines()[2].count(" ? ")) == (0, 1), "for the – of no published value"
+    predicted = latin.invoke(main, ["predict", "gcn-csbm", str(graph_file)])
+    assert predicted.exit_code == 0
+    assert "Łódź," in predicted.stdout_bytes.decode()
+
+
 def test_verify_checks_every_checkpoint() -> None:
     result = run("verify")
     assert result.exit_code == 0

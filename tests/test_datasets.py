@@ -489,6 +489,16 @@ def test_an_altered_byte(place: str, cache: Path, tmp_path: Path, monkeypatch: p
         assert part in str(raised.value)
 
 
+@pytest.mark.parametrize("place", ["ZOO_DATA", "ZOO_CACHE"])
+def test_a_tilde_is_the_users_home(place: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, "a.txt", "http://127.0.0.1:9/a.txt", hashlib.sha256(b"bytes").hexdigest())
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.txt").write_bytes(b"bytes")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(place, "~/raw")
+    assert sources.read("toy", ["a.txt"]) == [b"bytes"]
+
+
 def test_what_zoo_data_lacks_is_taken_from_the_cache(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -994,6 +1004,7 @@ def test_from_arrays_without_edges_and_with_targets() -> None:
         ({"feat": [[1.0], [2.0], [float("inf")]]}, "the first at node 2, feature 0"),
         ({"feat": np.empty((0, 4)), "edges": []}, "the graph has no nodes"),
         ({"num_nodes": 4}, "feat has 3 rows for 4 nodes"),
+        ({"feat": np.ma.masked_equal(FEAT, FEAT[0][0])}, "feat is an array with masked values: fill them first"),
         ({"label": [0, 1]}, r"label has shape \(2,\): expected \(3,\)"),
         ({"label": [[0], [1], [1]]}, r"label has shape \(3, 1\): expected \(3,\)"),
         ({"label": [[0, 1], [1, 2], [0, 0]]}, "label has several columns, so each entry is 0 or 1, but some are"),

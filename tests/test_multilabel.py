@@ -18,6 +18,7 @@ from zoo.cli import main
 from zoo.errors import CheckpointError, ConfigError, GraphError, RecipeError
 from zoo.model import ZooModel
 from zoo.training import loop, tasks
+from zoo.training.folder import RunFolder
 from zoo.training.loaders import describe, make_loader
 from zoo.training.recipe import Protocol, TrainingSpec, find_settings, merge, parse
 
@@ -35,10 +36,11 @@ def new_model(num_classes: int = 3, **arguments: Any) -> ZooModel:
     return models.create("sage", {"in_feats": 8, "num_classes": num_classes, "dropout": 0.0, **arguments})
 
 
-def trained(graph: Any, folder: Path | None = None, epochs: int = 3) -> loop.Run:
+def trained(graph: Any, path: Path | None = None, epochs: int = 3) -> zoo.Run:
     training, protocol = TrainingSpec(epochs=epochs, lr=0.05), Protocol(metric="roc-auc", select="best-val-loss")
     with loop.seeded(0):
         model = new_model()
+        folder = None if path is None else RunFolder(path, {})
         return loop.fit(model, make_loader(graph, model, None), describe(graph)[0], training, protocol, folder=folder)
 
 
@@ -157,10 +159,11 @@ def test_a_model_for_the_other_kind_of_labels_is_not_scored(graph: Any) -> None:
         zoo.evaluate(new_model(), graph)
     with pytest.raises(RecipeError, match="'accuracy' is not for node-multilabel: choose from roc-auc"):
         zoo.evaluate(several, graph, metric="accuracy")
-    graph.ndata["label"] = graph.ndata["label"].long() * 2
-    with pytest.raises(GraphError, match="each of several labels is 0 or 1, but one in the masks is neither"):
+    labels = graph.ndata["label"]
+    graph.ndata["label"] = labels.long() * 2
+    with pytest.raises(GraphError, match="each of several labels is 0 or 1, but one in the test mask is neither"):
         zoo.evaluate(several, graph)
-    for label in (graph.ndata["label"][:, :2], graph.ndata["label"][:, 0]):
+    for label in (labels[:, :2], labels[:, 0]):
         graph.ndata["label"] = label
         with pytest.raises(ConfigError, match=r"labels of each node: \d in the data, but 3 in the model: fine-tune it"):
             zoo.evaluate(several, graph)

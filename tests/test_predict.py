@@ -154,6 +154,15 @@ def as_dataset(graphs: list[Any], num_classes: int = 3) -> GraphDataset:
     return GraphDataset("mine", graphs, labels, num_classes, train, val, test)
 
 
+def test_a_set_of_graphs_is_of_graphs() -> None:
+    graphs = [dgl.rand_graph(3, 4) for _ in range(2)]
+    labels, mask = torch.arange(2), torch.ones(2, dtype=torch.bool)
+    with pytest.raises(GraphError, match=r"one is a tuple: of pairs take \[graph for graph, _ in data\]"):
+        GraphDataset("pairs", list(zip(graphs, labels, strict=True)), labels, 2, mask, mask, mask)
+    with pytest.raises(GraphError, match="one is a str"):
+        GraphDataset("names", ["a", "b"], labels, 2, mask, mask, mask)
+
+
 def test_a_set_of_graphs_takes_arrays_and_lists() -> None:
     whole = as_dataset(small_graphs(9))
     masks = [[True] * 3 + [False] * 6, np.arange(9) // 3 == 1, (np.arange(9) // 3 == 2).tolist()]
@@ -489,8 +498,11 @@ def test_counts_are_predicted_on_where_the_model_normalises_them() -> None:
 def test_an_answer_that_is_no_number_is_refused() -> None:
     graph = directed_graph()
     graph.ndata["feat"] *= 1e300
-    with pytest.raises(GraphError, match="not all logits are finite"):
-        zoo.predict(make_model("n2", {}), graph)
+    graph.ndata["label"] = torch.arange(graph.num_nodes()) % 2
+    graph.ndata["test_mask"] = torch.ones(graph.num_nodes(), dtype=torch.bool)
+    for answer in (zoo.predict, zoo.evaluate):
+        with pytest.raises(GraphError, match="not all logits are finite"):
+            answer(make_model("n2", {}), graph)
 
 
 def test_another_metric_has_no_recorded_score(graph: Any) -> None:

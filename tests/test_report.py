@@ -14,6 +14,7 @@ from zoo import registry
 from zoo.errors import ZooError
 from zoo.formats import difference, markdown_table, spread
 from zoo.plots import STYLES, Axis, draw, has_plot, numeric
+from zoo.registry import Published
 from zoo.report import (
     BEGIN,
     END,
@@ -29,7 +30,6 @@ from zoo.report import (
 from zoo.reproduction import reproduce
 from zoo.results import LayerRow, Row, add_rows, list_results, read_layers, read_results
 from zoo.tables import Cell, Table, find_table, list_tables
-from zoo.training.recipe import Published
 from zoo.verdicts import CellResult, Difference
 
 ROOT = Path(__file__).parent.parent

@@ -22,6 +22,7 @@ from zoo.results import Row, add_rows, list_results, read_layers, read_results
 from zoo.tables import OF_PRUNING, find_table
 from zoo.training import loop
 from zoo.training import recipe as recipes
+from zoo.training.folder import Run
 from zoo.training.recipe import Recipe, find
 
 
@@ -74,7 +75,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(tables: Path, tmp_path: P
     (tables / "depth.toml").write_text(TABLE.replace("training.epochs = 7", "training.lr = 1e6"))
     train = loop.train
 
-    def failing(recipe: Recipe, *arguments: Any) -> loop.Run:
+    def failing(recipe: Recipe, *arguments: Any) -> Run:
         if recipe.training.lr == 1e6:
             raise ZooError("it diverged")
         return train(recipe, *arguments)
@@ -87,7 +88,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(tables: Path, tmp_path: P
 
 
 def test_a_mistake_in_the_code_is_no_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: Any) -> loop.Run:
+    def failing(*_: Any) -> Run:
         raise RuntimeError("shapes do not fit")
 
     monkeypatch.setattr(loop, "train", failing)
@@ -259,7 +260,7 @@ def test_a_weak_rule_is_read_from_the_log_of_the_honest_one(tables: Path, tmp_pa
     trained: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
 
-        def counted(recipe: Recipe, *arguments: Any) -> loop.Run:
+        def counted(recipe: Recipe, *arguments: Any) -> Run:
             trained.append(recipe.protocol.select)
             return train(recipe, *arguments)
 

@@ -6,9 +6,10 @@ import pytest
 
 from zoo._files import resource
 from zoo.errors import RecipeError, RecipeNotFound
+from zoo.registry import Published
 from zoo.reproduction import reproduce
 from zoo.tables import find_table
-from zoo.training.recipe import Published, find
+from zoo.training.recipe import find
 
 TABLE = """
 title = "Depth and width"
@@ -123,6 +124,7 @@ def test_a_wrong_table_is_one_clear_error(tables: Path, old: str, new: str, mess
     [
         ('"dirichlet-energy"', '"energy"', "layers = 'energy': choose from dirichlet-energy, mad"),
         ('"dirichlet-energy"', '["mad", "energy"]', "layers = 'energy': choose from dirichlet-energy, mad"),
+        ('"dirichlet-energy"', '["mad", "mad"]', "layers = .'mad', 'mad'.: a measure is named twice"),
         ('layers = "dirichlet-energy"', "by_layer = true", "by_layer without layers"),
         ('layers = "dirichlet-energy"', "layers = []\nby_layer = true", "by_layer without layers"),
         ("layers =", "panel = [2]\nlayers =", r"panel = \[2\]: a row has no such word"),

@@ -23,9 +23,11 @@ from zoo import datasets, models, weights
 from zoo._dgl import dgl
 from zoo._files import locked, resource
 from zoo.datasets import GraphDataset
+from zoo.environment import environment
 from zoo.errors import CheckpointError, ConfigError, GraphError, RecipeError, ZooError
 from zoo.models.cna import CNA
 from zoo.training import loop, tasks
+from zoo.training.folder import LOG, RESULT, STATE, Run, RunFolder, State
 from zoo.training.loaders import describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find, find_settings, merge, parse
 
@@ -35,7 +37,7 @@ def small(**overrides: Any) -> Recipe:
     return parse(merge(find_settings("gcn-csbm"), {"training": {"epochs": 15}}, overrides), "small")
 
 
-def tensors(run: loop.Run) -> dict[str, Tensor]:
+def tensors(run: Run) -> dict[str, Tensor]:
     return run.model.state_dict()
 
 
@@ -77,13 +79,35 @@ def test_the_users_generator_and_threads_stay_as_they_were(monkeypatch: pytest.M
         torch.set_num_threads(threads)
 
 
+def test_bits_do_not_depend_on_the_users_default_type_and_autocast() -> None:
+    plain = tensors(zoo.train(small(), 0))
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_same_bits(tensors(zoo.train(small(), 0)), plain)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_same_bits(tensors(zoo.train(small(), 0)), plain)
+
+
+def test_a_run_does_not_go_on_under_other_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, model = RunFolder(tmp_path, {"some": "run"}), models.create("gcn", {"in_feats": 2, "num_classes": 2})
+    optimizer = torch.optim.Adam(model.parameters())
+    kept.write_state(State(epoch=3), model, optimizer)
+    assert kept.read_state(model, optimizer).epoch == 3
+    monkeypatch.setattr("zoo.training.folder.environment", lambda: environment() | {"torch": "9.9"})
+    with pytest.raises(RecipeError, match=r"belongs to another run \(torch: .* there, 9.9 here\)"):
+        kept.read_state(model, optimizer)
+
+
 def test_the_log_has_a_line_per_epoch_and_the_folder_a_checkpoint(tmp_path: Path) -> None:
     run = zoo.train(small(), 0, tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / loop.LOG).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 16))
     assert lines[run.epoch - 1]["test"] == run.test
     files = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
-    assert files == {loop.LOG, loop.RESULT, "config.json", "model.safetensors"}
+    assert files == {LOG, RESULT, "config.json", "model.safetensors"}
     assert_same_bits(zoo.load_folder(tmp_path).state_dict(), tensors(run))
 
 
@@ -97,7 +121,7 @@ def test_a_finished_run_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
-    with locked(tmp_path / loop.RESULT), pytest.raises(ZooError, match="another process is at work"):
+    with locked(tmp_path / RESULT), pytest.raises(ZooError, match="another process is at work"):
         zoo.train(small(), 0, tmp_path)
 
 
@@ -127,10 +151,10 @@ def test_a_model_that_no_run_has_written_is_not_overwritten(tmp_path: Path) -> N
 
 def test_a_run_killed_between_its_last_two_writes_is_made_again(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "write_text", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("zoo.training.folder.write_text", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
         zoo.train(small(), 0, tmp_path)
     assert (tmp_path / "model.safetensors").exists()
-    assert not (tmp_path / loop.RESULT).exists()
+    assert not (tmp_path / RESULT).exists()
     assert_same_bits(tensors(zoo.train(small(), 0, tmp_path)), tensors(zoo.train(small(), 0)))
 
 
@@ -155,7 +179,7 @@ def test_where_memory_runs_out_there_is_one_clear_error(error: Exception, monkey
 def test_a_folder_tells_how_its_model_was_trained(tmp_path: Path) -> None:
     recipe = small()
     zoo.train(recipe, 0, tmp_path)
-    settings = json.loads((tmp_path / loop.RESULT).read_text())["settings"]
+    settings = json.loads((tmp_path / RESULT).read_text())["settings"]
     assert (settings.pop("recipe"), settings.pop("seed")) == (recipe.name, 0)
     again = parse({"name": "again", "method": recipe.method, "paper": recipe.paper, **settings}, "result.json")
     assert again.digest() == recipe.digest()
@@ -181,10 +205,19 @@ def test_an_impossible_argument_of_the_model_is_told_with_its_recipe() -> None:
         zoo.train(recipe, 0)
 
 
-@pytest.mark.parametrize("file", [loop.STATE, loop.RESULT])
+@pytest.mark.parametrize("file", [STATE, RESULT])
 def test_a_broken_file_of_a_run_is_named(tmp_path: Path, file: str) -> None:
     (tmp_path / file).write_bytes(b"not this")
-    with pytest.raises(ZooError, match=f"{file} is not .*: delete it to start anew"):
+    with pytest.raises(ZooError, match=f"{file} is not .* delete it"):
+        zoo.train(small(), 0, tmp_path)
+
+
+@pytest.mark.parametrize("identity", [None, [1], "run"])
+def test_a_result_of_no_run_is_named(tmp_path: Path, identity: Any) -> None:
+    zoo.train(small(), 0, tmp_path)
+    result = json.loads((tmp_path / RESULT).read_text())
+    (tmp_path / RESULT).write_text(json.dumps(result | {"identity": identity}))
+    with pytest.raises(ZooError, match=f"{RESULT} is not the result of a run"):
         zoo.train(small(), 0, tmp_path)
 
 
@@ -234,7 +267,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, 
     (tmp_path / "mine.toml").write_text(text)
     recipe = find(str(tmp_path / "mine.toml"))
     whole = zoo.train(recipe, 3)
-    folder, log = tmp_path / "run", tmp_path / "run" / loop.LOG
+    folder, log = tmp_path / "run", tmp_path / "run" / LOG
     moments = random.Random(0)
     for target in (moments.randrange(1, 20), moments.randrange(20, 55)):
         process = subprocess.Popen([sys.executable, "-c", TRAIN, str(tmp_path / "mine.toml"), str(folder)])
@@ -242,13 +275,13 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path, 
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    done = torch.load(folder / loop.STATE, weights_only=True)["state"]["epoch"]
+    done = torch.load(folder / STATE, weights_only=True)["state"]["epoch"]
     assert done >= 20
-    (folder / f".{loop.STATE}.leftover").touch()
+    (folder / f".{STATE}.leftover").touch()
     with counted_steps() as steps:
         resumed = zoo.train(recipe, 3, folder)
     assert len(steps) == 60 - done
-    assert not list(folder.glob(f".{loop.STATE}.*"))
+    assert not list(folder.glob(f".{STATE}.*"))
     assert_same_bits(tensors(resumed), tensors(whole))
     assert (resumed.val, resumed.test, resumed.epoch) == (whole.val, whole.test, whole.epoch)
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == list(range(1, 61))
@@ -306,7 +339,7 @@ def test_a_loader_serves_one_training_after_another() -> None:
 
 
 def scores_of(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / loop.LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -462,7 +495,7 @@ def test_a_metric_of_another_task_is_an_error() -> None:
         ("train_mask", torch.zeros(100, dtype=torch.bool), "the train mask is empty"),
         ("test_mask", torch.zeros(100, dtype=torch.bool), "the test mask is empty"),
         ("label", None, "the graph lacks ndata label"),
-        ("label", -torch.ones(100, dtype=torch.int64), "negative class"),
+        ("label", -torch.ones(100, dtype=torch.int64), "a class in the masks is negative"),
         ("label", torch.ones(100, 1), r"label has shape \(100, 1\): expected \(100,\)"),
         ("label", torch.full((100,), torch.nan), "a target in the masks is NaN"),
         ("label", torch.zeros(100, 2, 2), r"label has shape \(100, 2, 2\)"),
@@ -471,6 +504,8 @@ def test_a_metric_of_another_task_is_an_error() -> None:
         ("test_mask", torch.ones(100, dtype=torch.bool), "in more than one of"),
         ("train_mask", torch.ones(100), "train_mask is torch.float32 of shape"),
         ("feat", torch.full((100, 8), torch.inf), "NaN or infinite"),
+        ("feat", torch.ones(100, 8, requires_grad=True), r"feat has a gradient, .* give it feat.detach\(\)"),
+        ("label", torch.ones(100, requires_grad=True), r"label has a gradient, .* give it label.detach\(\)"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_an_error(key: str, value: Tensor | None, message: str) -> None:
@@ -480,6 +515,14 @@ def test_data_that_cannot_be_trained_on_is_an_error(key: str, value: Tensor | No
     else:
         graph.ndata[key] = value
     with pytest.raises(GraphError, match=message):
+        describe(graph)
+
+
+def test_features_made_in_inference_mode_are_told() -> None:
+    graph = zoo.datasets.load("csbm")
+    with torch.inference_mode():
+        graph.ndata["feat"] = 2 * graph.ndata["feat"]
+    with pytest.raises(GraphError, match=r"feat was made in inference mode, .* give it feat.clone\(\)"):
         describe(graph)
 
 
@@ -536,7 +579,7 @@ def test_a_run_that_diverges_keeps_its_best_epoch_and_says_so(tmp_path: Path) ->
     step = loop._step
 
     def diverging(model: Any, *arguments: Any) -> float:
-        return step(model, *arguments) if lines_in(tmp_path / loop.LOG) < 4 else float("nan")
+        return step(model, *arguments) if lines_in(tmp_path / LOG) < 4 else float("nan")
 
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="diverged: the loss at epoch 5"):
         patch.setattr(loop, "_step", diverging)
@@ -610,7 +653,7 @@ def test_a_full_disk_is_one_clear_error_for_every_writer(tmp_path: Path, what: s
     import resource as limits
 
     model = models.create("gcn", {"in_feats": 200, "num_classes": 2, "hidden": 64})
-    state, identity = loop._State(), {"some": "run"}
+    kept = RunFolder(tmp_path, {"some": "run"})
     old = limits.getrlimit(limits.RLIMIT_FSIZE)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits.setrlimit(limits.RLIMIT_FSIZE, (5000, old[1]))
@@ -619,15 +662,15 @@ def test_a_full_disk_is_one_clear_error_for_every_writer(tmp_path: Path, what: s
             if what == "weights":
                 weights.write(model, tmp_path)
             elif what == "state":
-                loop._write_state(tmp_path, identity, state, model, torch.optim.Adam(model.parameters()))
+                kept.write_state(State(), model, torch.optim.Adam(model.parameters()))
             else:
-                log = loop._log(tmp_path, 0)
+                log = kept.log(0)
                 for epoch in range(1000):
                     log({"epoch": epoch})
     finally:
         limits.setrlimit(limits.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    assert not [path for path in tmp_path.iterdir() if path.name not in (loop.LOG,)]
+    assert not [path for path in tmp_path.iterdir() if path.name not in (LOG,)]
 
 
 def test_batches_are_of_one_size_and_in_a_new_order_every_time() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo.training.recipe import Published
+from zoo.registry import Published
 from zoo.verdicts import judge
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from zoo.publishing import push, push_all
     from zoo.registry import Checkpoint, info, list_checkpoints
     from zoo.reproduction import reproduce
-    from zoo.training.loop import Run, train
+    from zoo.training.folder import Run
+    from zoo.training.loop import train
     from zoo.training.recipe import Recipe, list_recipes
     from zoo.weights import load, load_folder, pull, verify
 
@@ -33,7 +34,7 @@ _HOMES = {
     "Evaluation": "api",
     "Prediction": "api",
     "Recipe": "training.recipe",
-    "Run": "training.loop",
+    "Run": "training.folder",
     "ZooError": "errors",
     "evaluate": "api",
     "finetune": "finetuning",

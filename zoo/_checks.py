@@ -1,5 +1,6 @@
 """Checks of arguments that several parts of the zoo take. Importing this imports no torch."""
 
+import math
 import numbers
 import operator
 from collections.abc import Collection
@@ -11,7 +12,15 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["check_choice", "check_count", "check_features", "check_mask", "check_seed", "plain_number"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_features",
+    "check_mask",
+    "check_residual",
+    "check_seed",
+    "plain_number",
+]
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
@@ -29,6 +38,12 @@ def check_count(name: str, value: Any, error: type[ZooError] = ConfigError) -> i
     if plain < 1:
         raise error(f"{name} is a whole number from 1, got {value!r}")
     return plain
+
+
+def check_residual(residual: float) -> None:
+    """Raises ConfigError if a residual connection has an impossible weight."""
+    if not 0 <= residual < math.inf:
+        raise ConfigError(f"residual must be at least 0 and finite, got {residual}")
 
 
 def check_features(feat: "Tensor", *, as_type: "torch.dtype | None" = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 
-__all__ = ["locked", "replacing", "resource", "user_path", "write_bytes", "write_text"]
+__all__ = ["locked", "replacing", "resource", "user_path", "write_bytes", "write_text", "writing"]
 
 PACKAGE = Path(__file__).resolve().parent
 UMASK = os.umask(0)  # it can only be read by setting it, which is for the moment of the import
@@ -22,11 +22,22 @@ def resource(name: str) -> Path:
 
 
 def user_path(path: str | Path) -> Path:
-    """A path as a user gives it, in which `~` may stand for a home; ZooError if there is no such user."""
+    """A path as a user gives it, in which `~` may stand for a home; ZooError if it can be none."""
+    if "\0" in str(path):
+        raise ZooError(f"{str(path)!r} cannot be a path")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ZooError(f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What goes wrong with a file that is written becomes a ZooError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
@@ -38,20 +49,17 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ZooError: The place cannot be written: no such folder, no permission, disk full.
     """
-    temporary: Path | None = None
     path = path.resolve()  # a link stays one
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o666 & ~UMASK)
-        temporary.replace(path)
-    except OSError as error:
-        raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~UMASK)
+            temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -65,13 +73,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout as error:
-        raise ZooError(f"another process is at work on {path}") from error
-    except OSError as error:
-        raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout as error:
+            raise ZooError(f"another process is at work on {path}") from error
     try:
         yield
     finally:
@@ -80,12 +87,10 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all; into a device or pipe, straight."""
-    try:
+    with writing(path):
         if path.exists() and not path.is_file():
             path.write_bytes(content)
             return
-    except OSError as error:
-        raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 

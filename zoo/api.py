@@ -12,14 +12,15 @@ from zoo import datasets, ops, registry
 from zoo._checks import check_count, check_mask
 from zoo._dgl import dgl
 from zoo.datasets import GraphDataset
-from zoo.errors import ConfigError, GraphError, RecipeError, memory_as_zoo_error
+from zoo.errors import ConfigError, GraphError, memory_as_zoo_error
 from zoo.hub import SCHEME
 from zoo.inference import forward, predict_logits
 from zoo.model import ZooModel
 from zoo.predictions import Prediction
-from zoo.training.loaders import check_binary, check_level, check_shape, plain
+from zoo.training.labels import check_shape, check_values, plain
+from zoo.training.loaders import check_level
 from zoo.training.loop import seeded
-from zoo.training.tasks import TASKS, measure
+from zoo.training.tasks import measure, task_of
 from zoo.weights import as_model, is_path, load, local_folder
 
 __all__ = ["Evaluation", "Prediction", "evaluate", "predict", "score"]
@@ -107,8 +108,7 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
     model = as_model(model)
     with memory_as_zoo_error():
         logits = predict_logits(model, graph, check_count("block_size", block_size))
-    if not torch.isfinite(logits).all():
-        raise GraphError("not all logits are finite: too large features, or weights that are not finite themselves")
+    _check_finite(logits)
     if model.multilabel:
         return Prediction((logits > 0).long(), logits.sigmoid())
     if logits.shape[1] == 1:
@@ -118,18 +118,22 @@ def predict(model: str | Path | ZooModel, graph: Any, *, block_size: int = ops.B
 
 def _measure(model: ZooModel, data: Any, metric: str | None) -> tuple[str, float]:
     """Name and value of a metric on the data's test set; by default the first metric of its task."""
+    one_graph = isinstance(data, dgl.DGLGraph)
     with memory_as_zoo_error():
-        logits, labels = _test_nodes(model, data) if isinstance(data, dgl.DGLGraph) else _test_graphs(model, data)
-    level = "node" if isinstance(data, dgl.DGLGraph) else "graph"
-    single = "node-regression" if labels.is_floating_point() else f"{level}-classification"
-    task = TASKS["node-multilabel" if labels.dim() == 2 else single]
+        logits, labels = _test_nodes(model, data) if one_graph else _test_graphs(model, data)
+    _check_finite(logits)
+    task = task_of(labels, one_graph=one_graph)
     metric = metric or task.metrics[0]
-    if metric not in task.metrics:
-        raise RecipeError(f"metric {metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
+    task.check_metric(metric)
     return metric, measure(metric, logits, labels)
 
 
-def _test_nodes(model: ZooModel, graph: "dgl.DGLGraph") -> tuple[Tensor, Tensor]:
+def _check_finite(logits: Tensor) -> None:
+    if not torch.isfinite(logits).all():
+        raise GraphError("not all logits are finite: too large features, or weights that are not finite themselves")
+
+
+def _test_nodes(model: ZooModel, graph: dgl.DGLGraph) -> tuple[Tensor, Tensor]:
     """Logits and labels of a graph's test nodes."""
     check_level(model, one_graph=True)
     prepared = model.prepare(graph)
@@ -159,31 +163,22 @@ def _test_items(holder: Mapping[str, Any], label: str, size: int) -> tuple[Tenso
 
 
 def _check_labels(model: ZooModel, labels: Tensor) -> None:
+    """That the labels of a test mask, of one item or more, are of the model's kind, and no more than it has."""
+    check_values(labels, "the test mask")
     if model.multilabel or labels.dim() == 2:
-        _check_several_labels(model, labels)
-        return
-    if labels.is_floating_point():
+        given = labels.shape[1] if labels.dim() == 2 else 1
+        wanted = model.num_classes if model.multilabel else 1
+        if given != wanted:
+            raise ConfigError(
+                f"labels of each node: {given} in the data, but {wanted} in the model: fine-tune it on this data first"
+            )
+    elif labels.is_floating_point():
         if model.num_classes > 1:
             raise ConfigError(f"the labels are targets of a regression, but the model has {model.num_classes} classes")
-        if not torch.isfinite(labels).all():
-            raise GraphError("a target in the test mask is NaN or infinite; leave it out of the mask")
-        return
-    if labels.min() < 0:
-        raise GraphError("a class in the test mask is negative; leave it out of the mask")
-    if model.num_classes == 1:
+    elif model.num_classes == 1:
         raise ConfigError("the labels are classes, but the model is a regression: give it targets as floats")
-    if labels.max() >= model.num_classes:
+    elif labels.max() >= model.num_classes:
         raise ConfigError(
             f"the labels need {int(labels.max()) + 1} classes, but the model has {model.num_classes}: "
             "fine-tune it on this data first"
         )
-
-
-def _check_several_labels(model: ZooModel, labels: Tensor) -> None:
-    given = labels.shape[1] if labels.dim() == 2 else 1
-    wanted = model.num_classes if model.multilabel else 1
-    if given != wanted:
-        raise ConfigError(
-            f"labels of each node: {given} in the data, but {wanted} in the model: fine-tune it on this data first"
-        )
-    check_binary(labels)

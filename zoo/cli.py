@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,9 @@ class _Commands(click.Group):
     """Prints a ZooError on one line and exits with 2, without a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # where a locale lacks –, say, ? stands for it
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: click.echo(f"zoo: {message}", err=True)
@@ -60,7 +64,7 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
 @click.argument("pattern", default="*")
 @click.option("--dataset", help="Only those trained on this data set.")
 @click.option("--method", help="Only those of this method.")
-@click.option("--task", type=click.Choice(registry.TASKS), help="Only those for this task.")
+@click.option("--task", type=click.Choice(registry.TASK_NAMES), help="Only those for this task.")
 def list_(pattern: str, **filters: str | None) -> None:
     """Lists checkpoints whose name fits a PATTERN such as 'cna-*'."""
     entries = [registry.info(name) for name in registry.list_checkpoints(pattern, **filters)]
@@ -91,7 +95,7 @@ def show(name: str) -> None:
 @directed_option
 @click.option(
     "--metric",
-    type=click.Choice(registry.METRICS),
+    type=click.Choice(registry.METRIC_NAMES),
     help="Default: that of the recorded score; on a graph accuracy, for regression mse, for several labels roc-auc.",
 )
 def evaluate(sources: tuple[str, ...], graph: Path | None, directed: bool, metric: str | None) -> None:
@@ -163,6 +167,8 @@ def predict(source: str, graph: Path, out: Path | None, block_size: int, directe
     item, ids = ("node", names) if model.readout is None else ("graph", None)
     prediction = predict(model, data, block_size=block_size)
     if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as with --out: ids can have any letters
         predictions.write_csv(prediction, sys.stdout, item=item, ids=ids)
     else:
         predictions.write(prediction, out, item=item, ids=ids)
@@ -215,7 +221,7 @@ def _scores(run: Any) -> str:
 @click.option("--batch-size", type=click.IntRange(1), help="Graphs per step, for sets of graphs. Default: all at once.")
 @click.option(
     "--metric",
-    type=click.Choice(registry.METRICS),
+    type=click.Choice(registry.METRIC_NAMES),
     help="Default: accuracy, for regression mse, for several labels roc-auc.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)

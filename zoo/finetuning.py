@@ -13,8 +13,9 @@ from zoo._dgl import dgl
 from zoo._files import user_path
 from zoo.errors import ConfigError, memory_as_zoo_error
 from zoo.model import ZooModel
+from zoo.training.folder import Run, RunFolder
 from zoo.training.loaders import describe, make_loader
-from zoo.training.loop import Run, fit, seeded
+from zoo.training.loop import fit, seeded
 from zoo.training.recipe import Protocol, TrainingSpec, check_layer_decay, check_training
 from zoo.training.transfer import start
 from zoo.weights import as_model, digest, is_path
@@ -117,8 +118,7 @@ def finetune(
             task,
             training,
             Protocol(metric=metric or task.metrics[0]),
-            folder=None if folder is None else user_path(folder),
-            identity=None if folder is None else {"sha256": digest(original), "data": _fingerprint(data), **settings},
+            folder=None if folder is None else RunFolder(user_path(folder), _identity(original, data, settings)),
             settings={"source": Path(title).name if is_path(title) else title, **settings},
             progress=f"fine-tune {title}" if progress else None,
             save_every=save_every,
@@ -126,6 +126,11 @@ def finetune(
     run.model.load_report = model.load_report
     run.model.requires_grad_(True)
     return run
+
+
+def _identity(original: ZooModel, data: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """What decides the bits of a run."""
+    return {"sha256": digest(original), "data": _fingerprint(data), **settings}
 
 
 def _fingerprint(data: Any) -> str:

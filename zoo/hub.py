@@ -133,7 +133,7 @@ def _download(repo_id: str, file: str, revision: str | None, options: dict[str, 
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def cached() -> tuple[Path, str]:
+    def from_cache() -> tuple[Path, str]:
         cache_dir = options["cache_dir"]
         path = Path(hf_hub_download(repo_id, file, revision=revision, cache_dir=cache_dir, local_files_only=True))
         return path, path.resolve().name
@@ -143,17 +143,17 @@ def _download(repo_id: str, file: str, revision: str | None, options: dict[str, 
         return get_hf_file_metadata(url, token=options["token"], timeout=constants.HF_HUB_ETAG_TIMEOUT)
 
     if constants.HF_HUB_OFFLINE or options["local_files_only"]:
-        return cached()
+        return from_cache()
     if revision is not None and COMMIT.fullmatch(revision) and not options["force_download"]:
         with contextlib.suppress(LocalEntryNotFoundError):
-            return cached()
+            return from_cache()
     try:
         found = _patiently(look)
     except Exception as error:
         if options["force_download"] or not _is_passing(error):
             raise
         try:
-            path, checksum = cached()
+            path, checksum = from_cache()
         except LocalEntryNotFoundError:
             raise error from None
         warnings.warn(f"{repo_id}: the Hub does not answer; taken from the cache: {path}", stacklevel=6)

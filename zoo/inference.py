@@ -33,13 +33,13 @@ def predict_logits(model: ZooModel, data: Any, block_size: int = ops.BLOCK_SIZE)
     return forward(model, map(model.prepare, _batches(_graphs(data, model), model, block_size)), block_size)
 
 
-def forward(model: ZooModel, prepared: Iterable["dgl.DGLGraph"], block_size: int = ops.BLOCK_SIZE) -> Tensor:
+def forward(model: ZooModel, prepared: Iterable[dgl.DGLGraph], block_size: int = ops.BLOCK_SIZE) -> Tensor:
     """Logits of prepared graphs, one after another, from the model in eval mode."""
     with eval_mode(model), ops.in_blocks(block_size):
         return torch.cat([model(graph) for graph in prepared])
 
 
-def without_others(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":
+def without_others(graph: dgl.DGLGraph, model: ZooModel) -> dgl.DGLGraph:
     """The graph with only the node data that the model looks at, for most no labels, and with sizes of its index type.
 
     DGL's `int()` and `long()` leave the sizes that a graph remembers as they were, which `dgl.batch` refuses.
@@ -53,7 +53,7 @@ def without_others(graph: "dgl.DGLGraph", model: ZooModel) -> "dgl.DGLGraph":
     return graph
 
 
-def _graphs(data: Any, model: ZooModel) -> Sequence["dgl.DGLGraph"]:
+def _graphs(data: Any, model: ZooModel) -> Sequence[dgl.DGLGraph]:
     graphs = data.graphs if isinstance(data, GraphDataset) else data
     if not isinstance(graphs, Sequence) or not all(isinstance(graph, dgl.DGLGraph) for graph in graphs):
         raise GraphError(f"expected a DGLGraph, a list of them or a GraphDataset, got {type(data).__name__}")
@@ -67,7 +67,7 @@ def _graphs(data: Any, model: ZooModel) -> Sequence["dgl.DGLGraph"]:
     return graphs
 
 
-def check_alike(graphs: Sequence["dgl.DGLGraph"], model: ZooModel) -> None:
+def check_alike(graphs: Sequence[dgl.DGLGraph], model: ZooModel) -> None:
     """Raises GraphError unless graphs, of which there is at least one, are alike in form, so that they make a batch."""
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
     if len(widths) > 1:
@@ -81,7 +81,7 @@ def check_alike(graphs: Sequence["dgl.DGLGraph"], model: ZooModel) -> None:
         raise GraphError("some graphs have int32 and some int64 indices: make them alike with graph.long()")
 
 
-def _batches(graphs: Sequence["dgl.DGLGraph"], model: ZooModel, block_size: int) -> Iterator["dgl.DGLGraph"]:
+def _batches(graphs: Sequence[dgl.DGLGraph], model: ZooModel, block_size: int) -> Iterator[dgl.DGLGraph]:
     """The graphs in their order, as many in a batch as have at most `block_size` nodes and edges together."""
     members: list[dgl.DGLGraph] = []
     size = 0

@@ -138,7 +138,7 @@ class ZooModel(nn.Module, ABC):
         return {"method": self.method, **self.arguments, **({"multilabel": True} if self.multilabel else {})}
 
     @abstractmethod
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Yields each hidden layer's node representations, (num_nodes, width), first layer first."""
 
     @abstractmethod
@@ -174,7 +174,7 @@ class ZooModel(nn.Module, ABC):
         self.num_classes = num_classes
         self.arguments = {**self.arguments, "num_classes": num_classes}
 
-    def prepare(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+    def prepare(self, graph: dgl.DGLGraph) -> dgl.DGLGraph:
         """A copy of a raw graph with this model's own preprocessing (`transforms`) applied, free to make every sparse
         format. A warning tells where edges stand in one direction only, if the model `wants_reverses`, and which of its
         `node_data` are missing.
@@ -193,7 +193,7 @@ class ZooModel(nn.Module, ABC):
             )
         return prepared
 
-    def prepare_quietly(self, graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+    def prepare_quietly(self, graph: dgl.DGLGraph) -> dgl.DGLGraph:
         """What `prepare` gives, without a look at the edges' directions: for all graphs of a set but the first."""
         _check_graph(graph)
         return graph_transforms.apply(graph, self.transforms)
@@ -203,7 +203,7 @@ class ZooModel(nn.Module, ABC):
         """Whether it takes edges to stand in both directions."""
         return True
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """Raw logits.
 
         Args:
@@ -220,12 +220,12 @@ class ZooModel(nn.Module, ABC):
         """
         return self.head(graph, self.encode(graph, feat))
 
-    def encode(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def encode(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """The representation before the head: (num_nodes, width), with a readout (num_graphs, width)."""
         (state,) = deque(self.hidden_states(graph, self._input(graph, feat)), maxlen=1)
         return state if self.readout is None else ops.readout(graph, state, self.readout)
 
-    def encode_once(self, graph: "dgl.DGLGraph", feat: Tensor | None, key: Callable[[], tuple[Any, ...]]) -> Tensor:
+    def encode_once(self, graph: dgl.DGLGraph, feat: Tensor | None, key: Callable[[], tuple[Any, ...]]) -> Tensor:
         """What `encode` gives, remembered for features that need no gradient: for a model with nothing learnt or drawn
         before its head. `key` gives all that it depends on but the class, the graph and the features.
         """
@@ -235,11 +235,11 @@ class ZooModel(nn.Module, ABC):
         sizes = tuple(ops.batch_sizes(graph, graph.device).tolist())
         return latest(owner, graph, (type(self), sizes, *key()), lambda: self.encode(graph, feat))
 
-    def layers(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> list[Tensor]:
+    def layers(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> list[Tensor]:
         """Every hidden layer's node representations, first layer first, for the oversmoothing metrics."""
         return list(self.hidden_states(graph, self._input(graph, feat)))
 
-    def _input(self, graph: "dgl.DGLGraph", feat: Tensor | None) -> Features:
+    def _input(self, graph: dgl.DGLGraph, feat: Tensor | None) -> Features:
         _check_graph(graph)
         if "add_self_loop" in self.transforms:
             per_graph(graph, "loops", lambda: _warn_without_loops(graph))
@@ -347,7 +347,7 @@ def _check_plain(arguments: dict[str, Any]) -> None:
             ) from None
 
 
-def _num_one_way(graph: "dgl.DGLGraph") -> int:
+def _num_one_way(graph: dgl.DGLGraph) -> int:
     """How many edges were looked at, self-loops left out, if none of them has its reverse; 0 if one has."""
     src, dst = (ends.long() for ends in graph.edges())
     between = (src != dst).nonzero().flatten()
@@ -358,7 +358,7 @@ def _num_one_way(graph: "dgl.DGLGraph") -> int:
     return 0 if torch.isin(dst[sample] * graph.num_nodes() + src[sample], there).any() else len(sample)
 
 
-def _warn_without_loops(graph: "dgl.DGLGraph") -> None:
+def _warn_without_loops(graph: dgl.DGLGraph) -> None:
     src, dst = graph.edges()
     if lacking := graph.num_nodes() - len(torch.unique(src[src == dst])):
         warnings.warn(
@@ -377,7 +377,7 @@ def _check_graph(graph: Any) -> None:
     per_graph(graph, "checked", lambda: _check_structure(graph))
 
 
-def _check_structure(graph: "dgl.DGLGraph") -> None:
+def _check_structure(graph: dgl.DGLGraph) -> None:
     if not graph.is_homogeneous:
         raise GraphError("the graph has several node or edge types; the zoo's models take homogeneous graphs")
     if (ops.batch_sizes(graph, graph.device) == 0).any():

@@ -59,19 +59,19 @@ BLOCK_SIZE = 1 << 18  # edges; with eight heads some 8 MB for each value of an e
 _block_size: ContextVar[int | None] = ContextVar("block_size", default=None)
 
 
-def reverse(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+def reverse(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """The graph with every edge turned round, without features."""
     return per_graph(graph, "reverse", lambda: dgl.reverse(graph, copy_ndata=False, copy_edata=False))
 
 
-def batch_sizes(graph: "dgl.DGLGraph", device: torch.device) -> Tensor:
+def batch_sizes(graph: dgl.DGLGraph, device: torch.device) -> Tensor:
     """Number of nodes of each graph of a batch, (num_graphs,) int64."""
     if graph._batch_num_nodes is None:  # it is no batch; asked, DGL would note it in the graph, in this index type
         return torch.tensor([graph.num_nodes()], device=device)
     return graph.batch_num_nodes().to(device).long()
 
 
-def in_degrees(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
+def in_degrees(graph: dgl.DGLGraph, like: Tensor) -> Tensor:
     """In-degrees with dtype and device of `like`, shape (num_nodes, 1)."""
 
     def compute() -> Tensor:
@@ -80,7 +80,7 @@ def in_degrees(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
     return per_graph(graph, ("in_degrees", like.dtype, like.device), compute)
 
 
-def degree_scale(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
+def degree_scale(graph: dgl.DGLGraph, like: Tensor) -> Tensor:
     """In-degrees to the power -1/2 with dtype and device of `like`, (num_nodes, 1); 0 for a node without in-edges."""
 
     def compute() -> Tensor:
@@ -90,12 +90,12 @@ def degree_scale(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
     return per_graph(graph, ("degree_scale", like.dtype, like.device), compute)
 
 
-def edge_ends(graph: "dgl.DGLGraph", device: torch.device) -> tuple[Tensor, Tensor]:
+def edge_ends(graph: dgl.DGLGraph, device: torch.device) -> tuple[Tensor, Tensor]:
     """Senders and receivers of the edges in the order of their values, two (num_edges,)."""
     return _in_links(graph, 1, device).ends, _receivers(graph, 1, device)
 
 
-def edge_numbers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
+def edge_numbers(graph: dgl.DGLGraph, heads: int, device: torch.device) -> Tensor:
     """Which edge each value of several heads belongs to, (num_edges · heads,): its place among those of one head."""
 
     def compute() -> Tensor:
@@ -105,7 +105,7 @@ def edge_numbers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Ten
     return per_graph(graph, ("edge_numbers", heads, device), compute)
 
 
-def in_edges(graph: "dgl.DGLGraph", receivers: slice, device: torch.device) -> slice:
+def in_edges(graph: dgl.DGLGraph, receivers: slice, device: torch.device) -> slice:
     """Where the in-edges of a slice of nodes, one that `per_receiver` gave, have their values of one head."""
     if receivers == slice(None):
         return receivers
@@ -113,7 +113,7 @@ def in_edges(graph: "dgl.DGLGraph", receivers: slice, device: torch.device) -> s
     return slice(int(offsets[receivers.start]), int(offsets[receivers.stop]))
 
 
-def select_edges(graph: "dgl.DGLGraph", kept: Tensor) -> "dgl.DGLGraph":
+def select_edges(graph: dgl.DGLGraph, kept: Tensor) -> dgl.DGLGraph:
     """A graph of the same nodes, without data, with the edges for which `kept`, (num_edges,) bool, is True.
 
     Their values stand in the order in which they stood.
@@ -131,17 +131,17 @@ class _Links(NamedTuple):
     ends: Tensor  # (num_edges · heads,): the row at the other end of a link
 
 
-def _in_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
+def _in_links(graph: dgl.DGLGraph, heads: int, device: torch.device) -> _Links:
     """From receivers to senders, in the order of the values of edges."""
     return _links(graph, "csc", heads, device)
 
 
-def _out_links(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> _Links:
+def _out_links(graph: dgl.DGLGraph, heads: int, device: torch.device) -> _Links:
     """From senders to receivers."""
     return _links(graph, "csr", heads, device)
 
 
-def _links(graph: "dgl.DGLGraph", kind: str, heads: int, device: torch.device) -> _Links:
+def _links(graph: dgl.DGLGraph, kind: str, heads: int, device: torch.device) -> _Links:
     def compute() -> _Links:
         offsets, ends, _ = _adjacency(graph, kind, device)
         if heads == 1:
@@ -152,7 +152,7 @@ def _links(graph: "dgl.DGLGraph", kind: str, heads: int, device: torch.device) -
     return per_graph(graph, ("links", kind, heads, device), compute)
 
 
-def _receivers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
+def _receivers(graph: dgl.DGLGraph, heads: int, device: torch.device) -> Tensor:
     """The receiving row of each value of an edge, (num_edges · heads,)."""
 
     def compute() -> Tensor:
@@ -161,7 +161,7 @@ def _receivers(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tenso
     return per_graph(graph, ("receivers", heads, device), compute)
 
 
-def _out_order(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tensor:
+def _out_order(graph: dgl.DGLGraph, heads: int, device: torch.device) -> Tensor:
     """Where each of the out-links stands among the values of edges, (num_edges · heads,)."""
 
     def compute() -> Tensor:
@@ -178,7 +178,7 @@ def _out_order(graph: "dgl.DGLGraph", heads: int, device: torch.device) -> Tenso
     return per_graph(graph, ("out_order", heads, device), compute)
 
 
-def _adjacency(graph: "dgl.DGLGraph", kind: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _adjacency(graph: dgl.DGLGraph, kind: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Offsets, nodes at the other end, and numbers of the edges: `"csc"` by receivers, `"csr"` by senders."""
     if not any(kind in kinds for kinds in graph.formats().values()):  # the graph was restricted to others
         graph = graph.formats([kind])
@@ -224,7 +224,7 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        graph: "dgl.DGLGraph",
+        graph: dgl.DGLGraph,
         rows: Tensor,
         weight: Tensor | None,
         heads: int,
@@ -251,7 +251,7 @@ class _Propagate(torch.autograd.Function):
         return None, grad_rows, grad_weight, None, None
 
 
-def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None) -> Tensor:
+def propagate(graph: dgl.DGLGraph, feat: Tensor, weight: Tensor | None = None) -> Tensor:
     """Sum of the in-neighbours' features, each times its edge's weight.
 
     Args:
@@ -274,21 +274,21 @@ def propagate(graph: "dgl.DGLGraph", feat: Tensor, weight: Tensor | None = None)
     return result.view(len(result) // heads, *feat.shape[1:])
 
 
-def _check_rows(graph: "dgl.DGLGraph", feat: Tensor) -> None:
+def _check_rows(graph: dgl.DGLGraph, feat: Tensor) -> None:
     if len(feat) != graph.num_src_nodes():
         raise GraphError(f"feat has {len(feat)} rows, the graph has {graph.num_src_nodes()} nodes")
 
 
-def _heads(graph: "dgl.DGLGraph", values: Tensor) -> int:
+def _heads(graph: dgl.DGLGraph, values: Tensor) -> int:
     return len(values) // graph.num_edges() if graph.num_edges() else 1
 
 
-def propagate_mean(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+def propagate_mean(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     """Mean of the in-neighbours' features, shape (num_nodes, width); 0 for a node without in-edges."""
     return propagate(graph, feat).div_(in_degrees(graph, feat).clamp(min=1))
 
 
-def propagate_gcn(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+def propagate_gcn(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     """D^(-1/2) A D^(-1/2) X, with D the in-degrees at both ends (Kipf & Welling 2017, eq. 2); X: (num_nodes, width).
 
     Out-degrees would do as well on a directed graph; in-degrees are what the authors' PyG convolutions use.
@@ -316,7 +316,7 @@ class _DifferencePowers(torch.autograd.Function):
     """Σ_j |x_j - x_i|^p over the in-edges, in blocks of edges, which the backward pass computes once more."""
 
     @staticmethod
-    def forward(ctx: Any, graph: "dgl.DGLGraph", x: Tensor, exponent: float) -> Tensor:
+    def forward(ctx: Any, graph: dgl.DGLGraph, x: Tensor, exponent: float) -> Tensor:
         ctx.graph, ctx.exponent = graph, exponent
         ctx.save_for_backward(x)
         result = torch.zeros_like(x)
@@ -338,7 +338,7 @@ class _DifferencePowers(torch.autograd.Function):
         return None, result.mul_(ctx.exponent), None
 
 
-def _edge_blocks(graph: "dgl.DGLGraph", x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _edge_blocks(graph: dgl.DGLGraph, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Senders and receivers, block by block, each of at most `BLOCK_SIZE` values in rows of x."""
     size = max(1, BLOCK_SIZE // x.shape[1])
     return zip(*(ends.split(size) for ends in edge_ends(graph, x.device)), strict=True)
@@ -348,7 +348,7 @@ def _differences(x: Tensor, senders: Tensor, receivers: Tensor) -> Tensor:
     return x.index_select(0, senders).sub_(x.index_select(0, receivers))
 
 
-def propagate_differences(graph: "dgl.DGLGraph", feat: Tensor, exponent: float) -> Tensor:
+def propagate_differences(graph: dgl.DGLGraph, feat: Tensor, exponent: float) -> Tensor:
     """Σ_j |x_j - x_i|^p over the in-edges j → i of each node, feature by feature; as `feat`, (num_nodes, width).
 
     Squares are not multiplied out: near oversmoothing, where they matter, nothing would be left of them.
@@ -394,7 +394,7 @@ class _EdgeSoftmax(torch.autograd.Function):
         return None, None, weighted.addcmul_(result, totals[receivers], value=-1)
 
 
-def edge_softmax(graph: "dgl.DGLGraph", scores: Tensor) -> Tensor:
+def edge_softmax(graph: dgl.DGLGraph, scores: Tensor) -> Tensor:
     """Softmax over the in-edges of each node, head by head, of values of edges, (num_edges · heads,)."""
     heads = _heads(graph, scores)
     offsets, receivers = _in_links(graph, heads, scores.device).offsets, _receivers(graph, heads, scores.device)
@@ -403,7 +403,7 @@ def edge_softmax(graph: "dgl.DGLGraph", scores: Tensor) -> Tensor:
 
 class _EdgeDot(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, graph: "dgl.DGLGraph", src: Tensor, dst: Tensor, heads: int) -> Tensor:
+    def forward(ctx: Any, graph: dgl.DGLGraph, src: Tensor, dst: Tensor, heads: int) -> Tensor:
         ctx.graph, ctx.heads = graph, heads
         ctx.save_for_backward(src, dst)
         return _dots(_in_links(graph, heads, src.device), dst, src)
@@ -417,14 +417,14 @@ class _EdgeDot(torch.autograd.Function):
         return None, _sums(_out_links(*place), dst, grad[_out_order(*place)]), _sums(_in_links(*place), src, grad), None
 
 
-def edge_dot(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
+def edge_dot(graph: dgl.DGLGraph, src: Tensor, dst: Tensor) -> Tensor:
     """Inner product of both ends' vectors, two (num_nodes, heads, width), as values of edges, (num_edges · heads,)."""
     return _EdgeDot.apply(graph, src.flatten(0, 1), dst.flatten(0, 1), src.shape[1])
 
 
 class _EdgeAdd(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, graph: "dgl.DGLGraph", src: Tensor, dst: Tensor, heads: int) -> Tensor:
+    def forward(ctx: Any, graph: dgl.DGLGraph, src: Tensor, dst: Tensor, heads: int) -> Tensor:
         ctx.graph, ctx.heads = graph, heads
         return src[_in_links(graph, heads, src.device).ends].add_(dst[_receivers(graph, heads, src.device)])
 
@@ -437,7 +437,7 @@ class _EdgeAdd(torch.autograd.Function):
         return None, grad_src, _segment_reduce(grad, "sum", _in_links(*place).offsets), None
 
 
-def edge_add(graph: "dgl.DGLGraph", src: Tensor, dst: Tensor) -> Tensor:
+def edge_add(graph: dgl.DGLGraph, src: Tensor, dst: Tensor) -> Tensor:
     """Sum of both ends' values, two (num_nodes, heads), as values of edges, (num_edges · heads,)."""
     return _EdgeAdd.apply(graph, src.flatten(), dst.flatten(), src.shape[1])
 
@@ -457,7 +457,7 @@ def in_blocks(block_size: int = BLOCK_SIZE) -> Iterator[None]:
         _block_size.reset(token)
 
 
-def per_receiver(graph: "dgl.DGLGraph", compute: Callable[["dgl.DGLGraph", slice], Tensor]) -> Tensor:
+def per_receiver(graph: dgl.DGLGraph, compute: Callable[[dgl.DGLGraph, slice], Tensor]) -> Tensor:
     """What `compute` makes of every node's in-edges, (num_nodes, ...).
 
     Args:
@@ -479,7 +479,7 @@ def per_receiver(graph: "dgl.DGLGraph", compute: Callable[["dgl.DGLGraph", slice
     return output
 
 
-def _receiver_blocks(graph: "dgl.DGLGraph", block_size: int) -> Iterator[tuple["dgl.DGLGraph", slice]]:
+def _receiver_blocks(graph: dgl.DGLGraph, block_size: int) -> Iterator[tuple[dgl.DGLGraph, slice]]:
     """Cuts the nodes into slices of at most `block_size` in-edges; a block's edges are a view of the graph's own."""
     indptr, sources, _ = graph.adj_tensors("csc")
     start = 0
@@ -492,7 +492,7 @@ def _receiver_blocks(graph: "dgl.DGLGraph", block_size: int) -> Iterator[tuple["
         start = stop
 
 
-def readout(graph: "dgl.DGLGraph", feat: Tensor, reducer: str) -> Tensor:
+def readout(graph: dgl.DGLGraph, feat: Tensor, reducer: str) -> Tensor:
     """Sum, mean or max of each graph's nodes: (num_nodes, width) to (num_graphs, width)."""
     sizes = batch_sizes(graph, feat.device)
     wide = widened(feat)

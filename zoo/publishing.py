@@ -1,7 +1,6 @@
 """Publishing: a checkpoint, with its card, becomes a repository on the Hub, and the registry knows the commit."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 from zoo import hub, registry, weights
 from zoo._files import locked, resource
 from zoo.cards import card
-from zoo.errors import CheckpointError, CheckpointNotFound, RegistryError
+from zoo.errors import CheckpointNotFound, RegistryError
 from zoo.model import ZooModel
 from zoo.registry import Checkpoint, Hub
-from zoo.training.loop import RESULT
+from zoo.training.folder import read_result
 
 __all__ = ["push", "push_all"]
 
@@ -47,7 +46,7 @@ def push(source: str | Path | ZooModel, to: str, *, license: str | None = None, 
         folder = weights.local_folder(source)
         model = weights.load_folder(folder)
         repo_id = _repository(to, folder.resolve().name)
-        readme = card(model, repo_id, result=_read_result(folder), license=license)
+        readme = card(model, repo_id, result=read_result(folder), license=license)
         return _upload(repo_id, _read(folder), readme, **options)
     entry = registry.info(str(source))
     _check_writable(resource(REGISTRY))
@@ -112,19 +111,3 @@ def _read(folder: Path) -> dict[str, bytes]:
 def _check_writable(path: Path) -> None:
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):  # a new file takes the place of the old one
         raise RegistryError(f"{path} cannot be written, and would not know what was pushed; nothing was uploaded")
-
-
-def _read_result(folder: Path) -> dict[str, Any] | None:
-    """What a run wrote of itself; None for a folder that was only saved."""
-    path = folder / RESULT
-    if not path.exists():
-        return None
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        scores = {"metric": str(result["metric"]), "val": float(result["val"]), "test": float(result["test"])}
-        settings, made = result["settings"], result["weights"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
-    if made != weights.sha256((folder / weights.WEIGHTS).read_bytes()):
-        raise CheckpointError(f"{path} is the result of other weights than those beside it: delete it to push without")
-    return {**scores, "settings": settings}

@@ -8,18 +8,20 @@ import json
 import math
 import os
 import re
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo._files import resource, write_text
 from zoo._types import fits, type_hints
+from zoo.datasets.catalog import Task
 from zoo.errors import CheckpointNotFound, RegistryError
 
 __all__ = [
-    "METRICS",
+    "METRIC_NAMES",
     "PER_CENT",
-    "TASKS",
+    "TASK_NAMES",
     "VERDICTS",
     "Checkpoint",
     "Hub",
@@ -38,9 +40,9 @@ SCHEMA = 1
 NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 MAX_NAME = 96  # a repository's on the Hub, too
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-METRICS = ("accuracy", "roc-auc", "mse", "nmse")
+METRIC_NAMES = ("accuracy", "roc-auc", "mse", "nmse")
 PER_CENT = ("accuracy", "roc-auc")
-TASKS = ("node-classification", "node-multilabel", "node-regression", "graph-classification")
+TASK_NAMES: tuple[str, ...] = typing.get_args(Task)
 VERDICTS = ("reproduced", "close", "higher", "lower", "not run", "no published value")
 
 
@@ -128,7 +130,7 @@ class Checkpoint:
         recipe: Name of the recipe that made it.
         dataset: Name in `zoo.datasets`.
         split: Name of the split.
-        task: One of `TASKS`.
+        task: One of `TASK_NAMES`.
         params: Number of trained parameters.
         weights: The weights file.
         hub: Where it can be fetched.
@@ -228,8 +230,8 @@ def _entry(name: str, settings: Any, where: str) -> Checkpoint:
     unpublished = entry.verdict == "no published value"
     _require((entry.published is None) == unpublished, where, "verdict and published disagree")
     _require(entry.runs.n >= 1, where, "runs.n must be at least 1")
-    _require(entry.score.metric in METRICS, where, f"score.metric: choose from {', '.join(METRICS)}")
-    _require(entry.task in TASKS, where, f"task: choose from {', '.join(TASKS)}")
+    _require(entry.score.metric in METRIC_NAMES, where, f"score.metric: choose from {', '.join(METRIC_NAMES)}")
+    _require(entry.task in TASK_NAMES, where, f"task: choose from {', '.join(TASK_NAMES)}")
     published = [entry.published] if entry.published else []
     values = [entry.score.value, entry.runs.mean, *(part.value for part in published)]
     deviations = [entry.runs.std or 0.0, *(part.std or 0.0 for part in published)]

@@ -31,7 +31,7 @@ from zoo.verdicts import CellResult, summarise
 if TYPE_CHECKING:
     from zoo._dgl import dgl
     from zoo.model import ZooModel
-    from zoo.training.loop import Run
+    from zoo.training.folder import Run
 
 __all__ = ["reproduce", "run_folder"]
 
@@ -104,20 +104,10 @@ def reproduce(
     path = results / f"{table.name}.csv"
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)
-    done = {(row.cell, row.digest, row.seed) for row in rows}
-    measured = Counter((row.cell, row.digest, row.seed) for row in read_layers(results, table))
-    complete = {run for run in done if measured[run] == len(table.layers)}
-    wanted = [
-        (cell, seed)
-        for cell in chosen
-        for seed in range(seeds or cell.recipe.protocol.seeds)
-        if (cell.name, cell.recipe.digest(), seed) not in (done if cell.from_log else complete)
-    ]
-    taken = [] if table.layers else _runs_elsewhere(wanted, path)
-    if taken:
+    wanted = _missing(table, chosen, seeds, rows, results)
+    if taken := [] if table.layers else _runs_elsewhere(wanted, path):
         rows = add_rows(path, Row, taken, table)
-        had = {(row.cell, row.seed) for row in taken}
-        wanted = [(cell, seed) for cell, seed in wanted if (cell.name, seed) not in had]
+        wanted = _missing(table, chosen, seeds, rows, results)
     pending = _trainings(table, wanted)
     absent: dict[str, str] = {}
     failures: dict[str, list[str]] = {cell.name: [] for cell in chosen}
@@ -145,6 +135,21 @@ def reproduce(
         if summary.rows and (reason := absent.get(summary.cell.name)):  # else it is why there is none
             failures[summary.cell.name].append(f"{summary.cell.recipe.name}: {reason}")
     return [dataclasses.replace(summary, failures=tuple(failures[summary.cell.name])) for summary in summaries]
+
+
+def _missing(
+    table: Table, chosen: Sequence[Cell], seeds: int | None, rows: Sequence[Row], results: Path
+) -> list[tuple[Cell, int]]:
+    """The runs of chosen cells that have no row, or lack what the table measures of their layers."""
+    done = {(row.cell, row.digest, row.seed) for row in rows}
+    measured = Counter((row.cell, row.digest, row.seed) for row in read_layers(results, table))
+    complete = {run for run in done if measured[run] == len(table.layers)}
+    return [
+        (cell, seed)
+        for cell in chosen
+        for seed in range(seeds or cell.recipe.protocol.seeds)
+        if (cell.name, cell.recipe.digest(), seed) not in (done if cell.from_log else complete)
+    ]
 
 
 def _runs_elsewhere(wanted: Sequence[tuple[Cell, int]], path: Path) -> list[Row]:
@@ -283,7 +288,8 @@ def _layer_rows(row: Row, training: _Training, run: "Run") -> tuple[LayerRow, ..
 
 def _row(cell: Cell, seed: int, run: "Run", folder: Path) -> Row:
     """A finished run as a cell's rule scores it."""
-    from zoo.training.loop import read_log, select
+    from zoo.training.folder import read_log
+    from zoo.training.loop import select
 
     scores = select(read_log(folder, run.epochs), cell.recipe.protocol) if cell.from_log else vars(run)
     if not math.isfinite(scores["val"] + scores["test"]):

@@ -107,7 +107,7 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     if not path.exists():
         return []
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ZooError(f"cannot read results from {path}: {error}") from error
     types = type_hints(kind)

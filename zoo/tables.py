@@ -202,6 +202,8 @@ def _check_keys(settings: dict[str, Any], path: Path) -> None:
         raise RecipeError(f"{path}: baseline {baseline!r} is none of the rows {', '.join(rows)}")
     if unknown := [measure for measure in _measures(settings) if measure not in MEASURES]:
         raise RecipeError(f"{path}: layers = {unknown[0]!r}: choose from {', '.join(MEASURES)}")
+    if len(set(_measures(settings))) < len(_measures(settings)):
+        raise RecipeError(f"{path}: layers = {settings['layers']}: a measure is named twice")
     if settings.get("by_layer") and not _measures(settings):
         raise RecipeError(f"{path}: by_layer without layers: name a measure, of {', '.join(MEASURES)}")
     if not all(word in range(1, 1 + len(row.split())) for word in settings.get("panel", []) for row in rows):

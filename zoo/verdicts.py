@@ -5,10 +5,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from zoo.registry import PER_CENT
+from zoo.registry import PER_CENT, Published
 from zoo.results import Row
 from zoo.tables import Cell
-from zoo.training.recipe import Published
 
 __all__ = ["CellResult", "Difference", "judge", "summarise"]
 

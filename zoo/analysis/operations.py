@@ -31,7 +31,7 @@ from zoo.weights import as_model
 __all__ = ["count_operations"]
 
 
-def count_operations(model: str | Path | ZooModel, graph: "dgl.DGLGraph") -> int:
+def count_operations(model: str | Path | ZooModel, graph: dgl.DGLGraph) -> int:
     """Floating-point operations of one forward pass in evaluation mode, by the rule of this module; / 1e9 for GFLOPs.
 
     The graph's preparation is not counted. What a model remembers of earlier passes (SGC's propagated features) is:

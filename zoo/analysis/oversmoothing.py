@@ -44,7 +44,7 @@ _TILE = 2**22  # pairs whose distances are in memory at a time
 _ROUNDINGS = 10  # errors of rounding, in each element, that many layers may have left
 
 
-def dirichlet_energy(graph: "dgl.DGLGraph", feat: Tensor, *, normalize: str = "degrees") -> Tensor:
+def dirichlet_energy(graph: dgl.DGLGraph, feat: Tensor, *, normalize: str = "degrees") -> Tensor:
     r"""Squared differences between neighbours.
 
     `"degrees"` (CNA, authors' code, `compute_dirichlet_energy`):
@@ -92,7 +92,7 @@ def dirichlet_energy(graph: "dgl.DGLGraph", feat: Tensor, *, normalize: str = "d
     return (ends.sum() - 2 * products).clamp(min=0) / graph.num_nodes()
 
 
-def _laplacian_trace(graph: "dgl.DGLGraph", x: Tensor, degrees: Tensor) -> Tensor:
+def _laplacian_trace(graph: dgl.DGLGraph, x: Tensor, degrees: Tensor) -> Tensor:
     """tr(Xᵀ (D - A) X), from what is left of X without its mean row: near collapse X itself would cancel out."""
     mean = (degrees * x).sum(0) / degrees.sum().clamp(min=1)
     y = x - mean
@@ -100,7 +100,7 @@ def _laplacian_trace(graph: "dgl.DGLGraph", x: Tensor, degrees: Tensor) -> Tenso
     return (y * (degrees * y - ops.propagate(graph, y))).sum() + mean @ (one_way * y).sum(0)
 
 
-def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
+def mad(graph: dgl.DGLGraph, feat: Tensor, *, pairs: str = "all") -> Tensor:
     r"""Mean average distance: the mean over nodes of their mean cosine distance to other nodes.
 
     .. math:: \mathrm{MAD} = \frac{1}{|V'|} \sum_{i \in V'} \frac{1}{|T(i)|} \sum_{j \in T(i)}
@@ -146,7 +146,7 @@ def mad(graph: "dgl.DGLGraph", feat: Tensor, *, pairs: str = "all") -> Tensor:
     return (distances[paired] / counts[paired]).mean().clamp(min=0)
 
 
-def mad_gap(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+def mad_gap(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     r"""MADGap = MAD(remote) − MAD(neighbours) (Chen et al. 2020; `compute_mad_gap` in CNA's code).
 
     Near 0 or below, representations tell a node's neighbours no better than any other nodes. Which nodes are remote
@@ -165,7 +165,7 @@ def mad_gap(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     return mad(graph, feat, pairs="remote") - mad(graph, feat, pairs="neighbors")
 
 
-def mu(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+def mu(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     r"""Oversmoothing coefficient of DYNAMO-GAT (Lemma 3 and Table 4).
 
     .. math:: \mu(X) = \frac{1}{n (n - 1)} \sum_{i \ne j} \frac{\|x_i - x_j\|_2}{\|x_i\|_2 + \|x_j\|_2}
@@ -202,7 +202,7 @@ def mu(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
     return total / (num_nodes * (num_nodes - 1))
 
 
-def attractor_rank(graph: "dgl.DGLGraph", feat: Tensor, *, tolerance: float = 1e-3) -> Tensor:
+def attractor_rank(graph: dgl.DGLGraph, feat: Tensor, *, tolerance: float = 1e-3) -> Tensor:
     r"""Numerical rank of the covariance of the nodes' representations, DYNAMO-GAT's bound on the attractor (Lemma 3).
 
     .. math:: k \le \mathrm{rank}\, \mathrm{Cov}(X), \qquad \mathrm{Cov}(X) = \tfrac1n X_c^\top X_c, \quad
@@ -245,7 +245,7 @@ def attractor_rank(graph: "dgl.DGLGraph", feat: Tensor, *, tolerance: float = 1e
 
 
 def sid(
-    graph: "dgl.DGLGraph", label: Tensor, *, negative: "dgl.DGLGraph | None" = None, known: Tensor | None = None
+    graph: dgl.DGLGraph, label: Tensor, *, negative: dgl.DGLGraph | None = None, known: Tensor | None = None
 ) -> Tensor:
     r"""Structural imbalance degree of a signed graph (SBP, section 4): 0 if it is perfectly balanced.
 
@@ -297,8 +297,8 @@ def sid(
 
 def per_layer(
     model: str | Path | ZooModel,
-    graph: "dgl.DGLGraph",
-    metric: Callable[["dgl.DGLGraph", Tensor], Tensor] = dirichlet_energy,
+    graph: dgl.DGLGraph,
+    metric: Callable[[dgl.DGLGraph, Tensor], Tensor] = dirichlet_energy,
 ) -> list[float]:
     """A metric of every hidden layer's representations, first layer first.
 
@@ -322,20 +322,20 @@ def per_layer(
         return [float(metric(graph, feat)) for feat in model.layers(model.prepare(graph))]
 
 
-def _num_nodes(graph: "dgl.DGLGraph") -> int:
+def _num_nodes(graph: dgl.DGLGraph) -> int:
     if graph.num_nodes() == 0:
         raise GraphError("the graph has no nodes")
     return int(graph.num_nodes())
 
 
-def _as_double(graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+def _as_double(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     num_nodes = _num_nodes(graph)
     if feat.dim() != 2 or len(feat) != num_nodes:
         raise GraphError(f"feat has shape {tuple(feat.shape)}: expected ({num_nodes}, width), one row per node")
     return feat.double()
 
 
-def _per_node(graph: "dgl.DGLGraph", name: str, values: Tensor) -> Tensor:
+def _per_node(graph: dgl.DGLGraph, name: str, values: Tensor) -> Tensor:
     if values.shape != (graph.num_nodes(),):
         raise GraphError(f"{name} has shape {tuple(values.shape)}: expected ({graph.num_nodes()},), one per node")
     return values.to(graph.device)
@@ -345,7 +345,7 @@ def _one_for_zero(values: Tensor) -> Tensor:
     return torch.where(values > 0, values, 1)
 
 
-def _ordered_pairs(graph: "dgl.DGLGraph") -> Tensor:
+def _ordered_pairs(graph: dgl.DGLGraph) -> Tensor:
     """The pairs of different nodes that an edge joins, each once: source · n + destination, sorted."""
     src, dst = graph.edges()
     keep = src != dst
@@ -356,10 +356,10 @@ def _ends(pairs: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
     return pairs // num_nodes, pairs % num_nodes
 
 
-def _simple(graph: "dgl.DGLGraph") -> "dgl.DGLGraph":
+def _simple(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """The graph without self-loops and with no edge twice."""
 
-    def compute() -> "dgl.DGLGraph":
+    def compute() -> dgl.DGLGraph:
         return dgl.graph(_ends(_ordered_pairs(graph), graph.num_nodes()), num_nodes=graph.num_nodes())
 
     return per_graph(graph, "simple", compute)

@@ -44,8 +44,13 @@ class GraphDataset:
         """
         import torch
 
+        from zoo._dgl import dgl
+
         if not isinstance(self.graphs, (list, tuple)) or not self.graphs:
             raise GraphError(f"a set of graphs needs a list of them, got {self.graphs!r:.100}")
+        if strange := [graph for graph in self.graphs if not isinstance(graph, dgl.DGLGraph)]:
+            hint = ": of pairs take [graph for graph, _ in data]" if isinstance(strange[0], tuple) else ""
+            raise GraphError(f"a set of graphs is a list of DGLGraphs, but one is a {type(strange[0]).__name__}{hint}")
         object.__setattr__(self, "graphs", list(self.graphs))
         object.__setattr__(self, "num_classes", check_count("num_classes", self.num_classes, GraphError))
         for name in ("labels", "train_mask", "val_mask", "test_mask"):

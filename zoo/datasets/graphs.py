@@ -179,6 +179,8 @@ def _array(values: Any, name: str) -> Array:
     if scipy.sparse.issparse(values):
         dense: Array = values.toarray()
         return dense
+    if np.ma.is_masked(values):
+        raise GraphError(f"{name} is an array with masked values: fill them first")
     try:
         return np.asarray(values)
     except ValueError as error:  # rows of different lengths

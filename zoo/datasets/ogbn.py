@@ -12,7 +12,6 @@ open. ogb is imported where it is needed only, for its import asks the network w
 
 import contextlib
 import io
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,13 +96,12 @@ def split(info: DatasetInfo, name: str, seed: int, labels: Tensor) -> splits.Mas
 def _folder(info: DatasetInfo) -> Path:
     """Where ogb's folder of this set lies: below `$ZOO_DATA/ogb`, else below the cache's, into which ogb fetches it."""
     name = info.raw.replace("-", "_")
-    data, cache = os.environ.get("ZOO_DATA"), sources.cache() / "ogb"
-    places = ([Path(data, "ogb", name)] if data else []) + [cache / name]
+    places = [folder / "ogb" / name for folder in (sources.data(), sources.cache()) if folder]
     for place in places:
         if all((place / file).is_file() for file in _files(info)):
             return place
-    _fetch(info, cache, name)
-    return cache / name
+    _fetch(info, places[-1].parent, name)
+    return places[-1]
 
 
 def _files(info: DatasetInfo) -> list[str]:

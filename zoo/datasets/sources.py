@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from zoo._files import user_path
 from zoo.errors import DatasetNotFound, IntegrityError
 
 __all__ = ["RawFile", "cache", "raw_files", "read"]
@@ -71,15 +72,20 @@ def read(dataset: str, paths: Sequence[str]) -> list[bytes]:
 def cache() -> Path:
     """Folder of the raw files that have been fetched: `$ZOO_CACHE`, else the user's."""
     if override := os.environ.get("ZOO_CACHE"):
-        return Path(override)
+        return user_path(override)
     import pooch
 
     return Path(pooch.os_cache("dgl-zoo"))
 
 
+def data() -> Path | None:
+    """Folder of raw files that are at hand, `$ZOO_DATA`."""
+    given = os.environ.get("ZOO_DATA")
+    return user_path(given) if given else None
+
+
 def _find(file: RawFile) -> Path | None:
-    data = os.environ.get("ZOO_DATA")
-    places = [*([Path(data, file.path)] if data else []), cache() / file.path]
+    places = [folder / file.path for folder in (data(), cache()) if folder]
     try:
         return next((place for place in places if place.is_file()), None)
     except OSError as error:

@@ -103,14 +103,14 @@ class PersonalisedLinear(nn.Module):
         self.linear = Linear(in_feats, out_feats)
         self.edge_dropout = Dropout(edge_dropout)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the class."""
         scores = state = self.linear(feat)
         for _ in range(self.num_steps):
             state = ops.lerp(self._propagate(graph, state), scores, self.alpha)
         return state
 
-    def _propagate(self, graph: "dgl.DGLGraph", state: Tensor) -> Tensor:
+    def _propagate(self, graph: dgl.DGLGraph, state: Tensor) -> Tensor:
         if not self.training or self.edge_dropout.p == 0:
             return ops.propagate_gcn(graph, state)
         scale = ops.degree_scale(graph, state)

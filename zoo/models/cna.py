@@ -242,7 +242,7 @@ class CNA(ZooModel):
         fits_in_between = self.num_clusters > 1 and len(self.activations) < len(self.convs)
         return self.version != "D" and not fits_in_between
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each convolution's output after its Cluster-Normalize-Activate."""
         state = feat if self.encoder is None else self.encoder(feat)
         for i, conv in enumerate(self.convs):

@@ -92,7 +92,7 @@ class AdaptiveLinear(nn.Module):
         self.linear = Linear(in_feats, out_feats)
         self.gate = Linear(out_feats, 1)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the class."""
         hop = self.linear(feat)
         total = self._retained(hop)

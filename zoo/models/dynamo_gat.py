@@ -58,7 +58,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +79,6 @@ COVARIANCES = ("features", "nodes", "correlation", "none")
 SIGNS = ("-", "+")
 THRESHOLDS = ("attention", "weights")
 FULL = 255  # the level of an edge that has lost nothing; 0 is that of a removed one
-
-Graph = Any  # a DGLGraph; DGL carries no types
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,9 @@ class Rule:
         if self.fixed_threshold is not None and not 0 < self.fixed_threshold < math.inf:
             raise ConfigError(f"fixed_threshold must be above 0 and finite, got {self.fixed_threshold}")
 
-    def probabilities(self, graph: Graph, state: Tensor, attention: Tensor, weight: Tensor, depth: int) -> Tensor:
+    def probabilities(
+        self, graph: dgl.DGLGraph, state: Tensor, attention: Tensor, weight: Tensor, depth: int
+    ) -> Tensor:
         """p of each edge, (num_edges,): 0 for self-loops and removed edges.
 
         Args:
@@ -133,7 +133,7 @@ class Rule:
         mean = weights.mean()
         return mean + float(self.beta) * (weights - mean).square().mean().sqrt()
 
-    def spread(self, graph: Graph, state: Tensor) -> Tensor | float:
+    def spread(self, graph: dgl.DGLGraph, state: Tensor) -> Tensor | float:
         """C_ii + C_jj ∓ 2 C_ij of each edge, (num_edges,)."""
         if self.covariance == "none":
             return 1.0
@@ -157,7 +157,7 @@ class Rule:
 class Edges(NamedTuple):
     """The edges of a layer, in the order of `zoo.ops`, (num_edges,)."""
 
-    graph: Graph
+    graph: dgl.DGLGraph
     weight: Tensor | None  # w; None: all are 1
     places: Tensor  # where the layer's levels has them
 
@@ -178,7 +178,7 @@ class Levels(nn.Module):
         """Makes it one for so many edges that have lost nothing."""
         self.levels = self.levels.new_full((num_edges,), FULL)
 
-    def edges(self, graph: Graph, like: Tensor, *, with_removed: bool) -> Edges:
+    def edges(self, graph: dgl.DGLGraph, like: Tensor, *, with_removed: bool) -> Edges:
         """What is left of a graph's edges, remembered until that changes.
 
         Args:
@@ -187,7 +187,7 @@ class Levels(nn.Module):
             with_removed: Whether removed edges stay in the layer's graph, with the weight 0.
         """
 
-        def compute() -> tuple[Graph | None, Tensor | None, Tensor]:
+        def compute() -> tuple[dgl.DGLGraph | None, Tensor | None, Tensor]:
             places = _places(graph, like.device)
             levels = self.levels.to(like.device)[places]
             if (levels == FULL).all():
@@ -201,12 +201,12 @@ class Levels(nn.Module):
         return Edges(graph if left is None else left, weight, places)
 
 
-def _places(graph: Graph, device: torch.device) -> Tensor:
+def _places(graph: dgl.DGLGraph, device: torch.device) -> Tensor:
     """The rank of each edge by receiver and sender, in the order of `zoo.ops`, (num_edges,)."""
     return per_graph(graph, ("places", device), lambda: _ranks(graph, *ops.edge_ends(graph, device)))
 
 
-def _ranks(graph: Graph, senders: Tensor, receivers: Tensor) -> Tensor:
+def _ranks(graph: dgl.DGLGraph, senders: Tensor, receivers: Tensor) -> Tensor:
     order = torch.argsort(receivers * graph.num_nodes() + senders, stable=True)
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
@@ -241,7 +241,7 @@ class Pruning(nn.Module):
         for depth in range(len(self.layers)):
             self._layer(depth).resize(num_edges)
 
-    def knows(self, graph: Graph) -> bool:
+    def knows(self, graph: dgl.DGLGraph) -> bool:
         """Whether the weights are of this graph's edges.
 
         Raises:
@@ -253,11 +253,11 @@ class Pruning(nn.Module):
             raise CheckpointError(f"the model has weights of {count} edges for a graph of {graph.num_edges()}")
         return True
 
-    def is_of_another_graph(self, graph: Graph) -> bool:
+    def is_of_another_graph(self, graph: dgl.DGLGraph) -> bool:
         """Whether the weights are of the edges of some graph, and not of this."""
         return len(self._layer(0).levels) > 0 and not self.knows(graph)
 
-    def begins_to_prune(self, graph: Graph) -> bool:
+    def begins_to_prune(self, graph: dgl.DGLGraph) -> bool:
         """Called before the first layer of each pass: whether it is one that prunes; if so, the graph becomes known."""
         if not self.training:
             return False
@@ -269,12 +269,12 @@ class Pruning(nn.Module):
             self.resize(graph.num_edges())
         return True
 
-    def edges(self, depth: int, graph: Graph, like: Tensor) -> Edges:
+    def edges(self, depth: int, graph: dgl.DGLGraph, like: Tensor) -> Edges:
         """The edges of a layer of a graph that is known; `like` gives dtype and device of their weights."""
         return self._layer(depth).edges(graph, like, with_removed=not self.recalibrate)
 
     @torch.no_grad()
-    def prune(self, depth: int, graph: Graph, state: Tensor, conv: "WeightedGATConv") -> None:
+    def prune(self, depth: int, graph: dgl.DGLGraph, state: Tensor, conv: "WeightedGATConv") -> None:
         """Weakens the edges of a layer of a graph that is known, by the states that it is given."""
         edges = self.edges(depth, graph, state)
         attention = conv.attention(edges.graph, state, edges.weight)
@@ -286,7 +286,7 @@ class Pruning(nn.Module):
         if self.cumulative and depth > 0:
             torch.minimum(levels, self._layer(depth - 1).levels, out=levels)
 
-    def weights(self, graph: Graph) -> Tensor:
+    def weights(self, graph: dgl.DGLGraph) -> Tensor:
         """See `DynamoGAT.edge_weights`."""
         if not self.knows(graph):
             return torch.ones(len(self.layers), graph.num_edges())
@@ -297,7 +297,7 @@ class Pruning(nn.Module):
         return cast(Levels, self.layers[depth])
 
 
-def _fingerprint(graph: Graph) -> Tensor:
+def _fingerprint(graph: dgl.DGLGraph) -> Tensor:
     """The SHA-256 of a graph's edges, whatever their order, as 32 bytes."""
 
     def compute() -> Tensor:
@@ -328,20 +328,20 @@ class WeightedGATConv(GATConv):
         super().__init__(in_feats, out_feats, heads=heads, attention_dropout=attention_dropout)
         self.recalibrate = recalibrate
 
-    def forward(self, graph: Graph, feat: Features, weight: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features, weight: Tensor | None = None) -> Tensor:
         """See the class; `weight` is (num_edges,), in the order of `zoo.ops`. Default: 1 for every edge."""
         if weight is None:
             return super().forward(graph, feat)
         values, src, dst = self.project(feat)
 
-        def gather(block: Graph, receivers: slice) -> Tensor:
+        def gather(block: dgl.DGLGraph, receivers: slice) -> Tensor:
             own = weight[ops.in_edges(graph, receivers, weight.device)]
             attention = self.attention_dropout(self._weighted(block, src, dst[receivers], own))
             return ops.propagate(block, values, attention)
 
         return self.combine(ops.per_receiver(graph, gather))
 
-    def attention(self, graph: Graph, feat: Tensor, weight: Tensor | None) -> Tensor:
+    def attention(self, graph: dgl.DGLGraph, feat: Tensor, weight: Tensor | None) -> Tensor:
         """The mean of the heads' α of each edge, (num_edges,)."""
         _, src, dst = self.project(feat)
         weight = src.new_ones(graph.num_edges()) if weight is None else weight
@@ -349,7 +349,7 @@ class WeightedGATConv(GATConv):
         numbers = ops.edge_numbers(graph, self.heads, src.device)
         return attention.new_zeros(graph.num_edges()).index_add_(0, numbers, attention) / self.heads
 
-    def _weighted(self, graph: Graph, src: Tensor, dst: Tensor, weight: Tensor) -> Tensor:
+    def _weighted(self, graph: dgl.DGLGraph, src: Tensor, dst: Tensor, weight: Tensor) -> Tensor:
         """The α, as values of edges."""
         scores, weight = self.scores(graph, src, dst), weight[ops.edge_numbers(graph, self.heads, src.device)]
         if self.recalibrate:
@@ -483,7 +483,7 @@ class DynamoGAT(ZooModel):
         if self.pruning is not None and levels is not None:
             self.pruning.resize(levels.numel())
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each attention layer's states; the dropout before the last linear layer is part of the last."""
         prunes = self.pruning is not None and self.pruning.begins_to_prune(graph)
         pruned = self.pruning if self.pruning is not None and self.pruning.knows(graph) else None
@@ -503,7 +503,7 @@ class DynamoGAT(ZooModel):
         state = nn.functional.elu(self.embed(self.dropout(feat)))
         return nn.functional.layer_norm(state, (self.width,)) if self.normalize_first else state
 
-    def edge_weights(self, graph: "dgl.DGLGraph") -> Tensor:
+    def edge_weights(self, graph: dgl.DGLGraph) -> Tensor:
         """w of each edge in each attention layer, (num_layers, num_edges), in the order of `graph.edges()`.
 
         0 is a removed edge. All are 1 on another graph than the one that was pruned.
@@ -516,7 +516,7 @@ class DynamoGAT(ZooModel):
         return self.pruning.weights(graph)
 
     @torch.no_grad()
-    def pruned_edges(self, graph: "dgl.DGLGraph") -> list[PrunedEdges]:
+    def pruned_edges(self, graph: dgl.DGLGraph) -> list[PrunedEdges]:
         """How many edges are gone, and how alike the ends of these and of the others are in evaluation.
 
         One item for each attention layer, first layer first.

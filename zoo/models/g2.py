@@ -110,26 +110,26 @@ class G2(ZooModel):
         """The last linear layer."""
         return LinearConv(self.hidden, num_classes)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """X⁽¹⁾ to X⁽ᴸ⁾; the dropout before the last layer is part of the last."""
         state = nn.functional.relu(self.embed(self.input_dropout(feat)))
         for i in range(self.depth):
             state = self._advance(graph, state, i % len(self.convs))
             yield self.dropout(state) if i == self.depth - 1 else state
 
-    def _advance(self, graph: "dgl.DGLGraph", state: Tensor, i: int) -> Tensor:
+    def _advance(self, graph: dgl.DGLGraph, state: Tensor, i: int) -> Tensor:
         """One gated layer, with the convolutions of number i."""
         new = self.activate(self.convs[i](graph, state))
         compared = new if self.gate_convs is None else self.activate(self.gate_convs[i](graph, state))
         return ops.lerp(state, new, self.gate(graph, compared))
 
-    def gate(self, graph: "dgl.DGLGraph", compared: Tensor) -> Tensor:
+    def gate(self, graph: dgl.DGLGraph, compared: Tensor) -> Tensor:
         """τ of τ̂; both (num_nodes, hidden)."""
         total = ops.propagate_differences(graph, compared, self.exponent)
         return torch.tanh(total / _num_neighbours(graph, compared) if self.mean_gate else total)
 
 
-def _num_neighbours(graph: "dgl.DGLGraph", like: Tensor) -> Tensor:
+def _num_neighbours(graph: dgl.DGLGraph, like: Tensor) -> Tensor:
     """Number of in-edges that are not self-loops, (num_nodes, 1), with dtype and device of `like`; 1 for none."""
 
     def compute() -> Tensor:

@@ -92,11 +92,11 @@ class GAT(ZooModel):
             return LinearConv(self.width, num_classes)
         return self.make_conv(self.width, num_classes, heads=self.output_heads, merge="mean")
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`."""
         return super().forward(self.drop_edge(graph), feat)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ELU; the dropout before the next layer is part of the state."""
         state = self.dropout(feat)
         for conv, norms in zip(self.convs, self.norms, strict=True):

@@ -15,12 +15,12 @@ Read as signed propagation (arXiv:2502.11394, table 5), GCN is A⁺ = Â and A�
 residual connection makes A⁻ = I of it. What the others do is told in `zoo.nn.norms` and `zoo.nn.drops`.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
+from zoo._checks import check_residual
 from zoo._dgl import dgl
 from zoo.errors import ConfigError
 from zoo.model import ZooModel
@@ -30,7 +30,7 @@ from zoo.nn.drops import DropEdge, DropMessage
 from zoo.nn.norms import Norms
 from zoo.nn.sparse_linear import Dropout, Features
 
-__all__ = ["GCN", "check_residual"]
+__all__ = ["GCN"]
 
 
 @register(
@@ -104,11 +104,11 @@ class GCN(ZooModel):
         drops = (self.dropout.p, self.drop_edge.rate, self.drop_message)
         return not any(drops) and not any(True for _ in self.norms.buffers())
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`."""
         return super().forward(self.drop_edge(graph), feat)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
         state, before = self.dropout(feat), None
         for conv, norms in zip(self.convs, self.norms, strict=True):
@@ -132,12 +132,6 @@ class DropMessageConv(GCNConv):
         super().__init__(in_feats, out_feats)
         self.drop = DropMessage(rate)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the class."""
         return self.drop(graph, self.linear(feat)) + self.bias
-
-
-def check_residual(residual: float) -> None:
-    """Raises ConfigError if a residual connection has an impossible weight."""
-    if not 0 <= residual < math.inf:
-        raise ConfigError(f"residual must be at least 0 and finite, got {residual}")

@@ -36,9 +36,10 @@ from zoo.models import register
 from zoo.nn.convs import LinearConv
 from zoo.nn.drops import DropEdge
 from zoo.nn.norms import Norms
+from zoo.nn.residual_mixing import ResidualMixing
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
-__all__ = ["GCNII", "ResidualMixing"]
+__all__ = ["GCNII"]
 
 
 @register(
@@ -104,11 +105,11 @@ class GCNII(ZooModel):
         """The last linear layer."""
         return LinearConv(self.hidden, num_classes)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`."""
         return super().forward(self.drop_edge(graph), feat)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each graph convolution after its ReLU; the dropout before the next layer is part of the state."""
         first = nn.functional.relu(self.embed(self.dropout(feat)))
         state = self.dropout(first)
@@ -116,34 +117,3 @@ class GCNII(ZooModel):
             mixed = conv(ops.propagate_gcn(graph, state), first)
             state = self.dropout(nn.functional.relu(norms(mixed, graph)))
             yield state
-
-
-class ResidualMixing(nn.Module):
-    """What one layer makes of ÂH and H⁽⁰⁾ before its ReLU, see the module.
-
-    Args:
-        width: Of all states.
-        alpha: α.
-        beta: β_l.
-        variant: GCNII*.
-
-    Shapes:
-        inputs and output (num_nodes, width).
-    """
-
-    def __init__(self, width: int, *, alpha: float, beta: float, variant: bool) -> None:
-        super().__init__()
-        self.alpha, self.beta = alpha, beta
-        self.linear = Linear(width, width, bias=False)
-        self.initial_linear = Linear(width, width, bias=False) if variant else None
-
-    def forward(self, propagated: Tensor, first: Tensor) -> Tensor:
-        """See the class."""
-        if self.initial_linear is None:
-            return self._mapped(ops.lerp(propagated, first, self.alpha), self.linear)
-        parts = self._mapped(propagated, self.linear), self._mapped(first, self.initial_linear)
-        return ops.lerp(*parts, self.alpha)
-
-    def _mapped(self, state: Tensor, linear: nn.Module) -> Tensor:
-        """State times (1 - β) I + β W."""
-        return ops.lerp(state, linear(state), self.beta)

@@ -82,7 +82,7 @@ class GIN(ZooModel):
             return SumConv(self.hidden, self.hidden, num_classes, learn_eps=self.learn_eps)
         return Predictions(self.widths, num_classes, dropout=self.dropout.p)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; without a readout the dropout before the next layer is part of the state.
 
         With a readout the last one is the features and all layers side by side.
@@ -94,7 +94,7 @@ class GIN(ZooModel):
         yield from others
         yield torch.cat([dense(feat), *others, last], dim=1)
 
-    def _stack(self, graph: "dgl.DGLGraph", feat: Features, dropout: nn.Module) -> Iterator[Tensor]:
+    def _stack(self, graph: dgl.DGLGraph, feat: Features, dropout: nn.Module) -> Iterator[Tensor]:
         state = dropout(feat)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             state = dropout(nn.functional.relu(norm(conv(graph, state))))
@@ -122,7 +122,7 @@ class SumConv(nn.Module):
         self.norm = BatchNorm(hidden)
         self.second = Linear(hidden, out_feats, bias=bias)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the class."""
         inner = self.first(feat)
         own = inner if self.epsilon is None else (1 + self.epsilon) * inner
@@ -144,7 +144,7 @@ class Predictions(nn.Module):
         self.linears = nn.ModuleList(Linear(width, num_classes) for width in widths)
         self.dropout = Dropout(dropout)
 
-    def forward(self, graph: "dgl.DGLGraph", pooled: Tensor) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, pooled: Tensor) -> Tensor:
         """Of graphs, (num_graphs, sum of widths), to (num_graphs, num_classes)."""
         parts = zip(self.linears, pooled.split(self.widths, dim=1), strict=True)
         return torch.stack([self.dropout(linear(part)) for linear, part in parts]).sum(0)

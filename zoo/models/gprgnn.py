@@ -111,7 +111,7 @@ class PropagatedLinear(nn.Module):
         self.gamma = nn.Parameter(gamma)
         self.dropout = Dropout(dropout)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the class."""
         power = self.dropout(self.linear(feat))
         first, *others = self.gamma

@@ -86,7 +86,7 @@ class JKNet(ZooModel):
         """The linear layer."""
         return LinearConv(self.width, num_classes)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each layer but the last after its ReLU and the dropout behind it, then the jump."""
         states: list[Tensor] = []
         state = self.dropout(feat)

@@ -70,7 +70,7 @@ class MLP(ZooModel):
         """See `ZooModel`."""
         return False
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
         state = self.dropout(feat)
         for linear in self.linears:

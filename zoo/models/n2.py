@@ -76,8 +76,6 @@ MAX_ROW_SUM = 1e4
 RECOMPUTE_FROM = 1_000_000  # nodes times steps; with the paper's widths each holds some 5 kB for the way back
 BLOCK = 32  # nodes; larger blocks fill up more rows in vain, smaller ones hold more matrices
 
-Graph = Any  # a DGLGraph; DGL carries no types
-
 
 @dataclass(frozen=True)
 class Design:
@@ -120,17 +118,17 @@ class _Blocks(NamedTuple):
     graphs: Tensor  # (num_blocks,): the graph of each block
 
 
-def _sizes(graph: Graph, device: torch.device) -> Tensor:
+def _sizes(graph: dgl.DGLGraph, device: torch.device) -> Tensor:
     """Number of nodes of each graph, (num_graphs,)."""
     return per_graph(graph, ("sizes", device), lambda: ops.batch_sizes(graph, device))
 
 
-def _owners(graph: Graph, device: torch.device) -> Tensor:
+def _owners(graph: dgl.DGLGraph, device: torch.device) -> Tensor:
     """The graph of each node, (num_nodes,)."""
     return per_graph(graph, ("owners", device), lambda: torch.repeat_interleave(_sizes(graph, device)))
 
 
-def _blocks(graph: Graph, device: torch.device) -> _Blocks:
+def _blocks(graph: dgl.DGLGraph, device: torch.device) -> _Blocks:
     def compute() -> _Blocks:
         sizes = _sizes(graph, device)
         counts = (sizes + BLOCK - 1) // BLOCK
@@ -147,7 +145,7 @@ def _cut(rows: Tensor, blocks: _Blocks) -> Tensor:
     return filled.view(-1, BLOCK, rows.shape[1])
 
 
-def _moments(graph: Graph, left: Tensor, right: Tensor) -> Tensor:
+def _moments(graph: dgl.DGLGraph, left: Tensor, right: Tensor) -> Tensor:
     """leftᵀ right over the nodes of each graph: (num_nodes, a) and (num_nodes, b) to (num_graphs, a, b)."""
     num_graphs = len(_sizes(graph, left.device))
     if num_graphs == 1:
@@ -157,7 +155,7 @@ def _moments(graph: Graph, left: Tensor, right: Tensor) -> Tensor:
     return products.new_zeros(num_graphs, *products.shape[1:]).index_add(0, blocks.graphs, products)
 
 
-def _times(graph: Graph, rows: Tensor, matrices: Tensor) -> Tensor:
+def _times(graph: dgl.DGLGraph, rows: Tensor, matrices: Tensor) -> Tensor:
     """Every node's row times its graph's matrix: (num_nodes, a) and (num_graphs or 1, a, b) to (num_nodes, b)."""
     if len(matrices) == 1:
         return rows @ matrices[0]
@@ -292,13 +290,13 @@ class Weights(NamedTuple):
     nodes: Tensor  # (num_nodes, rank)
     pseudo: Tensor | None = None  # (num_graphs or 1, num_pseudo_nodes, rank)
 
-    def multiplied(self, graph: Graph) -> "Weights":
+    def multiplied(self, graph: dgl.DGLGraph) -> "Weights":
         """The same without pseudo, where it takes no more than their rank to hold them."""
         if self.pseudo is None or self.pseudo.shape[1] > self.pseudo.shape[2]:
             return self
         return Weights(_times(graph, self.nodes, self.pseudo.transpose(1, 2)))
 
-    def of_each_node(self, graph: Graph) -> Tensor:
+    def of_each_node(self, graph: dgl.DGLGraph) -> Tensor:
         """Their sum, (num_nodes, 1)."""
         if self.pseudo is None:
             return self.nodes.sum(1, keepdim=True)
@@ -318,7 +316,7 @@ class Pathways(nn.Module, ABC):
     """The weights of the three sums of a GlobMP."""
 
     @abstractmethod
-    def diffuse(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def diffuse(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """Weights of the nodes in a sum at each pseudo-node."""
 
     @abstractmethod
@@ -326,7 +324,7 @@ class Pathways(nn.Module, ABC):
         """Weights of the pseudo-nodes, columns, in a sum at each pseudo-node of the same graph, rows."""
 
     @abstractmethod
-    def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def collect(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """Weights of the pseudo-nodes in a sum at each node."""
 
 
@@ -338,7 +336,7 @@ class ProximityPathways(Pathways):
         self.scale = design.scale
         self.proximity = make_proximity(design, design.num_pieces * design.state_width if design.scale else 1)
 
-    def diffuse(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def diffuse(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`; with `scale` the sum is a mean."""
         nodes, factors = self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo)
         if self.scale:
@@ -347,7 +345,7 @@ class ProximityPathways(Pathways):
             factors = _clipped(factors, sums) / _sizes(graph, states.device).view(-1, 1, 1)
         return Weights(nodes, factors).multiplied(graph)
 
-    def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def collect(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
         weights = Weights(self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo)).multiplied(graph)
         if not self.scale:
@@ -369,7 +367,7 @@ class AttentionPathways(Pathways):
         super().__init__()
         self.proximity = make_proximity(design, (design.num_pieces * design.state_width) ** 0.5)
 
-    def diffuse(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def diffuse(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
         scores = self._scores(graph, pseudo, states)
         owners = _owners(graph, scores.device)
@@ -378,7 +376,7 @@ class AttentionPathways(Pathways):
         totals = exponentials.new_zeros(largest.shape).index_add(0, owners, exponentials)
         return Weights(exponentials / totals.index_select(0, owners))
 
-    def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def collect(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
         return Weights(self._scores(graph, pseudo, states).softmax(1))
 
@@ -386,7 +384,7 @@ class AttentionPathways(Pathways):
         """See `Pathways`."""
         return self.proximity.between(pseudo).softmax(2)
 
-    def _scores(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Tensor:
+    def _scores(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Tensor:
         return _times(graph, self.proximity.of_nodes(states), self.proximity.of_pseudo(pseudo).transpose(1, 2))
 
 
@@ -396,12 +394,12 @@ class UniformPathways(Pathways):
     def __init__(self, design: Design) -> None:
         super().__init__()
 
-    def diffuse(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def diffuse(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
         equal = torch.ones_like(pseudo[:, :, 0, :1]) / _sizes(graph, states.device).view(-1, 1, 1)
         return Weights(torch.ones_like(states[:, :1]), equal)
 
-    def collect(self, graph: Graph, pseudo: Tensor, states: Tensor) -> Weights:
+    def collect(self, graph: dgl.DGLGraph, pseudo: Tensor, states: Tensor) -> Weights:
         """See `Pathways`."""
         return Weights(torch.ones_like(states[:, :1]), torch.full_like(pseudo[:, :, 0, :1], 1 / pseudo.shape[1]))
 
@@ -426,7 +424,7 @@ class Message:
         parts: Rows (num_nodes, a), and None or what they are to be multiplied by, for each graph an (a, b).
     """
 
-    def __init__(self, graph: Graph, *parts: tuple[Tensor, Tensor | None]) -> None:
+    def __init__(self, graph: dgl.DGLGraph, *parts: tuple[Tensor, Tensor | None]) -> None:
         self.graph, self.parts = graph, parts
 
     def times(self, weight: Tensor) -> Tensor:
@@ -453,7 +451,7 @@ class Message:
 class Propagated:
     """Â times messages, with Â = D^(-1/2) A D^(-1/2). Methods as in `Message`."""
 
-    def __init__(self, graph: Graph, message: Message) -> None:
+    def __init__(self, graph: dgl.DGLGraph, message: Message) -> None:
         self.graph, self.message = graph, message
 
     def times(self, weight: Tensor) -> Tensor:
@@ -473,7 +471,7 @@ class MeanOfNonLinear(nn.Module):
         super().__init__()
         self.transform = NonLinear(width, width, dropout)
 
-    def forward(self, graph: Graph, message: Message) -> Message:
+    def forward(self, graph: dgl.DGLGraph, message: Message) -> Message:
         """The messages after they have met their in-neighbours'."""
         own = message.dense()
         total = own + ops.propagate(graph, self.transform(own))
@@ -501,7 +499,7 @@ class GlobalPassing(nn.Module):
 
     def forward(
         self,
-        graph: Graph,
+        graph: dgl.DGLGraph,
         states: Tensor,
         message: Message | Propagated,
         pseudo: Tensor,
@@ -533,7 +531,7 @@ class LocalPassing(nn.Module):
         self.update = NonLinear(in_feats, design.state_width, design.dropout)
         self.norm = design.norm(design.state_width)
 
-    def forward(self, graph: Graph, states: Tensor, message: Message) -> tuple[Tensor, Message | Propagated]:
+    def forward(self, graph: dgl.DGLGraph, states: Tensor, message: Message) -> tuple[Tensor, Message | Propagated]:
         """The nodes' new states, and M_local."""
         local = self.propagate(graph, message)
         return self.norm(states + self.update.of(local)), local
@@ -558,7 +556,7 @@ class Step(nn.Module):
             self.norm = design.norm(width)
 
     def forward(
-        self, graph: Graph, states: Tensor, messages: Tensor, pseudo: Tensor
+        self, graph: dgl.DGLGraph, states: Tensor, messages: Tensor, pseudo: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The new states of the nodes and of the pseudo-nodes, and eq. (10)'s M_glob if there is one."""
         parts: list[tuple[Tensor, Tensor | None]] = [(messages, None), (states, None)]
@@ -615,7 +613,7 @@ class ClassNodes(nn.Module):
         self.proximity = make_proximity(design, design.num_pieces * design.state_width if design.scale else 1)
         self.states = _normal(num_classes, design.state_width)
 
-    def forward(self, graph: Graph, states: Tensor) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, states: Tensor) -> Tensor:
         """Of nodes or graphs, (rows, state_width), to (rows, num_classes)."""
         (classes,) = self.proximity.of_pseudo(self.states[None, :, None])
         logits = self.proximity.of_nodes(states) @ classes.t()
@@ -717,19 +715,19 @@ class N2(ZooModel):
         """The states of the classes."""
         return ClassNodes(self.design, num_classes)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """The nodes' states after each step."""
         for states, _ in self._run(graph, feat):
             yield states
 
-    def encode(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def encode(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """The states that the head reads: (num_nodes, state_width), with a readout (num_graphs, state_width)."""
         if self.pool is None:
             return super().encode(graph, feat)
         ((_, pseudo),) = deque(self._run(graph, self._input(graph, feat)), maxlen=1)
         return self.pool(pseudo)
 
-    def _run(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[tuple[Tensor, Tensor]]:
+    def _run(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[tuple[Tensor, Tensor]]:
         """The states of nodes and of pseudo-nodes after each step."""
         states, messages = self.embed(feat).split([self.design.state_width, self.design.hidden], dim=1)
         pseudo, received = self.pseudo_states[None, :, None], None
@@ -741,7 +739,7 @@ class N2(ZooModel):
             yield states, pseudo
 
     def _advance(
-        self, i: int, graph: "dgl.DGLGraph", states: Tensor, messages: Tensor, pseudo: Tensor, received: Tensor | None
+        self, i: int, graph: dgl.DGLGraph, states: Tensor, messages: Tensor, pseudo: Tensor, received: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Step i, begun by the update of the messages with which the step before it ends: the last one needs none."""
         if i > 0 and self.message_updates:

@@ -73,7 +73,7 @@ class OmegaGCN(ZooModel):
         """The last linear layer."""
         return LinearConv(self.hidden, num_classes)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each graph convolution after its ReLU; the dropout before the head is part of the last state."""
         state = nn.functional.relu(self.embed(self.dropout(feat)))
         *others, last = self.convs
@@ -100,6 +100,6 @@ class OmegaConv(nn.Module):
         with torch.no_grad():
             self.linear.weight.zero_().fill_diagonal_(1)  # eye_ would import torch's compiler on every load
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
         """See the class."""
         return self.linear(ops.lerp(feat, ops.propagate_gcn(graph, feat), self.omega))

@@ -64,7 +64,7 @@ class SAGE(ZooModel):
         """The last aggregation; behind a readout a linear layer."""
         return (SAGEConv if self.readout is None else LinearConv)(self.hidden, num_classes)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
         state = self.dropout(feat)
         for conv in self.convs:

@@ -50,8 +50,8 @@ from zoo._dgl import dgl
 from zoo.errors import ConfigError, GraphError
 from zoo.model import ZooModel
 from zoo.models import register
-from zoo.models.gcnii import ResidualMixing
 from zoo.nn.convs import GCNConv, LinearConv, propagation
+from zoo.nn.residual_mixing import ResidualMixing
 from zoo.nn.sparse_linear import Dropout, Features, Linear, constant, dense
 
 __all__ = ["FeatureSBP", "LabelSBP"]
@@ -61,7 +61,6 @@ NORMS = ("each", "last", "none")
 KEPT = 1 << 24  # up to so many entries of softmax(A⁻) are kept: 64 MB, 4096 nodes
 TILE = 1 << 22  # entries of a tile: 16 MB
 
-Graph = Any  # a DGLGraph; DGL carries no types
 Product = Callable[[Tensor], Tensor]  # takes the nodes' states to a matrix times them
 Step = Callable[[Tensor | None, Tensor], Tensor]  # of X as (1 - λ) weighs it, None for the update alone, and as moved
 
@@ -122,7 +121,7 @@ class SBP(ZooModel):
             return GCNConv(self.width, num_classes, adjacency=self.adjacency)
         return LinearConv(self.width, num_classes)
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`. Steps on the features are taken once."""
         if self.backbone != "sgc" or self.readout is not None:
             return super().forward(graph, feat)
@@ -132,7 +131,7 @@ class SBP(ZooModel):
         return self.num_steps, self.lam, self.alpha, self.beta, self.adjacency, self.norm_after, self.scalable
 
     @abstractmethod
-    def signs(self, graph: Graph) -> bytes:
+    def signs(self, graph: dgl.DGLGraph) -> bytes:
         """What A⁻ depends on beside the features."""
 
     @property
@@ -140,7 +139,7 @@ class SBP(ZooModel):
         """See `ZooModel`."""
         return self.backbone == "sgc" or self.dropout.p == 0
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """The states after each step; but for `"sgc"` after a ReLU, and the dropout before the next layer."""
         layers = {"sgc": self._sgc, "gcn": self._gcn, "gcnii": self._gcnii}[self.backbone]
         return layers(feat, self._steps(graph, feat))
@@ -166,7 +165,7 @@ class SBP(ZooModel):
             state = self.dropout(nn.functional.relu(conv(step(state, state), first)))
             yield state
 
-    def _steps(self, graph: Graph, feat: Features) -> Sequence[Step]:
+    def _steps(self, graph: dgl.DGLGraph, feat: Features) -> Sequence[Step]:
         attracted, repelled = self.attraction(graph), self.repulsion(graph, feat)
 
         def step(kept: Tensor | None, state: Tensor) -> Tensor:
@@ -182,13 +181,13 @@ class SBP(ZooModel):
         others = normalised_step if self.norm_after == "each" else step
         return [others] * (self.num_steps - 1) + [last]
 
-    def attraction(self, graph: Graph) -> Product:
+    def attraction(self, graph: dgl.DGLGraph) -> Product:
         """The product with Â⁺."""
         propagate = propagation(self.adjacency)
         return lambda state: propagate(graph, state)
 
     @abstractmethod
-    def repulsion(self, graph: Graph, feat: Features) -> Product | None:
+    def repulsion(self, graph: dgl.DGLGraph, feat: Features) -> Product | None:
         """The product with Â⁻, None if it is 0."""
 
 
@@ -227,20 +226,20 @@ class LabelSBP(SBP):
 
     node_data = ("feat", "label", "train_mask")
 
-    def signs(self, graph: Graph) -> bytes:
+    def signs(self, graph: dgl.DGLGraph) -> bytes:
         """See `SBP`: the known labels."""
         return self._known_classes(graph).cpu().numpy().tobytes()
 
-    def attraction(self, graph: Graph) -> Product:
+    def attraction(self, graph: dgl.DGLGraph) -> Product:
         """See `SBP`; if `scalable`, without the edges between different known labels."""
         return super().attraction(self._without_disagreement(graph) if self.scalable else graph)
 
-    def _without_disagreement(self, graph: Graph) -> Graph:
+    def _without_disagreement(self, graph: dgl.DGLGraph) -> dgl.DGLGraph:
         """A graph of the edges whose ends do not have known and different labels, made once for each labelling."""
         if "label" not in graph.ndata:  # no label is known
             return graph
 
-        def compute() -> Graph:
+        def compute() -> dgl.DGLGraph:
             classes = self._known_classes(graph)
             senders, receivers = graph.formats(["coo"]).edges()
             first, second = classes[senders.long()], classes[receivers.long()]
@@ -249,7 +248,7 @@ class LabelSBP(SBP):
 
         return latest(graph.ndata["label"], graph, (self.num_classes, self.signs(graph)), compute)
 
-    def repulsion(self, graph: Graph, feat: Features) -> Product | None:
+    def repulsion(self, graph: dgl.DGLGraph, feat: Features) -> Product | None:
         """See `SBP`. Rows of softmax(A⁻) are alike for all nodes of a class, and so are their columns."""
         if self.scalable:
             return None
@@ -269,7 +268,7 @@ class LabelSBP(SBP):
         totals = sums(parameter.new_ones(len(rows), 1))
         return lambda state: (sums(state) / totals).flatten(0, 1).index_select(0, rows)
 
-    def _known_classes(self, graph: Graph) -> Tensor:
+    def _known_classes(self, graph: dgl.DGLGraph) -> Tensor:
         """The class of every node in the train mask, `num_classes` for the others; (num_nodes,)."""
         label, mask = graph.ndata.get("label"), graph.ndata.get("train_mask")
         if label is None or mask is None:
@@ -315,11 +314,11 @@ class FeatureSBP(SBP):
         transforms: See `ZooModel`.
     """
 
-    def signs(self, graph: Graph) -> bytes:
+    def signs(self, graph: dgl.DGLGraph) -> bytes:
         """See `SBP`: nothing."""
         return b""
 
-    def repulsion(self, graph: Graph, feat: Features) -> Product:
+    def repulsion(self, graph: dgl.DGLGraph, feat: Features) -> Product:
         """See `SBP`; of each graph of a batch apart."""
         sizes = ops.batch_sizes(graph, graph.device).tolist()
         if self.scalable:

@@ -23,10 +23,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo._checks import check_residual
 from zoo._dgl import dgl
 from zoo.model import ZooModel
 from zoo.models import register
-from zoo.models.gcn import check_residual
 from zoo.nn.convs import GCNConv, LinearConv
 from zoo.nn.drops import DropEdge, DropMessage
 from zoo.nn.norms import Norms
@@ -99,7 +99,7 @@ class SGC(ZooModel):
     def _drops(self) -> bool:
         return self.drop_edge.rate > 0 or self.drop_message.rate > 0
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """The features after each propagation and what follows it."""
         state = dense(feat) if self.reduction is None else self.reduction(feat)
         for k in range(self.num_steps):
@@ -109,7 +109,7 @@ class SGC(ZooModel):
             state = self.norms[k](output, graph)
             yield state
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Tensor | None = None) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Tensor | None = None) -> Tensor:
         """See `ZooModel`. The state before the head is computed once where nothing in it is learnt or drawn."""
         learnt = self.reduction is not None or self.norms.state_dict()
         drawn = self.training and self._drops
@@ -124,6 +124,6 @@ class SGC(ZooModel):
 class LastConv(GCNConv):
     """S X W + b, where X goes through W as CSR if it is still sparse, as words are after one propagation."""
 
-    def forward(self, graph: "dgl.DGLGraph", feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the class."""
         return super().forward(graph, compress(feat) if isinstance(feat, Tensor) else feat)

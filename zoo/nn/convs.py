@@ -10,13 +10,13 @@ Shapes of all: graph with N nodes, input (N, in_feats), a Tensor or `SparseFeatu
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo import ops
 from zoo._checks import check_choice
+from zoo._dgl import dgl
 from zoo.nn.sparse_linear import Dropout, Features, Linear
 
 __all__ = [
@@ -34,10 +34,8 @@ __all__ = [
     "propagation",
 ]
 
-Graph = Any  # a DGLGraph; DGL carries no types
 
-
-def propagation(adjacency: str) -> Callable[[Graph, Tensor], Tensor]:
+def propagation(adjacency: str) -> Callable[[dgl.DGLGraph, Tensor], Tensor]:
     """What takes X to D⁻¹ A X, for `"row"`, or D^(-1/2) A D^(-1/2) X, for `"symmetric"`; both (num_nodes, width).
 
     Raises:
@@ -54,7 +52,7 @@ class LinearConv(nn.Module):
         super().__init__()
         self.linear = Linear(in_feats, out_feats)
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         return self.linear(feat)
 
@@ -75,7 +73,7 @@ class GCNConv(nn.Module):
         self.linear = Linear(in_feats, out_feats, bias=False, init="glorot")
         self.bias = nn.Parameter(torch.zeros(out_feats))
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         return propagation(self.adjacency)(graph, self.linear(feat)).add_(self.bias)
 
@@ -88,7 +86,7 @@ class SAGEConv(nn.Module):
         self.neighbours = Linear(in_feats, out_feats, bias=False)
         self.root = Linear(in_feats, out_feats)
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         return ops.propagate_mean(graph, self.neighbours(feat)) + self.root(feat)
 
@@ -131,11 +129,11 @@ class GATConv(nn.Module):
         nn.init.xavier_uniform_(self.attention_src)
         nn.init.xavier_uniform_(self.attention_dst)
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         values, src, dst = self.project(feat)
 
-        def gather(graph: Graph, receivers: slice) -> Tensor:
+        def gather(graph: dgl.DGLGraph, receivers: slice) -> Tensor:
             attention = self.attention_dropout(ops.edge_softmax(graph, self.scores(graph, src, dst[receivers])))
             return ops.propagate(graph, self.value_dropout(values), attention)
 
@@ -146,7 +144,7 @@ class GATConv(nn.Module):
         values = self.linear(feat).view(-1, self.heads, self.out_feats)
         return values, (values * self.attention_src).sum(-1), (values * self.attention_dst).sum(-1)
 
-    def scores(self, graph: Graph, src: Tensor, dst: Tensor) -> Tensor:
+    def scores(self, graph: dgl.DGLGraph, src: Tensor, dst: Tensor) -> Tensor:
         """What the softmax takes in, as values of edges."""
         return nn.functional.leaky_relu(ops.edge_add(graph, src, dst), self.negative_slope)
 
@@ -168,15 +166,15 @@ class TransformerConv(nn.Module):
         self.value = Linear(in_feats, out_feats)
         self.root = Linear(in_feats, out_feats)
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         return self._attend(graph, feat) + self.root(feat)
 
-    def _attend(self, graph: Graph, feat: Features) -> Tensor:
+    def _attend(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """Σ_j α_ij v_j, (N, out_feats)."""
         query, key, value = (layer(feat).unsqueeze(1) for layer in (self.query, self.key, self.value))
 
-        def gather(graph: Graph, receivers: slice) -> Tensor:
+        def gather(graph: dgl.DGLGraph, receivers: slice) -> Tensor:
             scores = ops.edge_dot(graph, key, query[receivers] * query.shape[-1] ** -0.5)
             return ops.propagate(graph, value, ops.edge_softmax(graph, scores))
 
@@ -201,7 +199,7 @@ class ChebConv(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(out_feats))
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         terms = [term(feat) for term in self.terms]
         if len(terms) == 1:
@@ -233,7 +231,7 @@ class DirGCNConv(nn.Module):
         # A division on the meta device, where loading first builds a model, would import PyTorch's compiler.
         self.bias = nn.Parameter(bias if bias.is_meta else bias / math.sqrt(in_feats))
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         output: Tensor = self.bias
         if self.outwards is not None:
@@ -243,7 +241,7 @@ class DirGCNConv(nn.Module):
         return output
 
 
-def _propagate_scaled(graph: Graph, feat: Tensor) -> Tensor:
+def _propagate_scaled(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     """Sum over in-neighbours, each divided by √(its out-degree · the receiver's in-degree)."""
     return ops.propagate(graph, feat * ops.degree_scale(ops.reverse(graph), feat)) * ops.degree_scale(graph, feat)
 
@@ -264,7 +262,7 @@ class DirSAGEConv(nn.Module):
         self.inwards = Linear(in_feats, out_feats, bias=False)
         self.root = Linear(in_feats, out_feats)
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         outwards = ops.propagate_mean(ops.reverse(graph), self.outwards(feat))
         inwards = ops.propagate_mean(graph, self.inwards(feat))
@@ -281,7 +279,7 @@ class GINConv(nn.Module):
         self.first_bias = nn.Parameter(torch.zeros(out_feats))
         self.second = Linear(out_feats, out_feats)
 
-    def forward(self, graph: Graph, feat: Features) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, feat: Features) -> Tensor:
         """See the module."""
         inner = self.first(feat)
         inner = (1 + self.epsilon) * inner + ops.propagate(graph, inner) + self.first_bias

@@ -15,8 +15,6 @@ from zoo.errors import ConfigError, GraphError
 
 __all__ = ["DropEdge", "DropMessage"]
 
-Graph = Any  # a DGLGraph; DGL carries no types
-
 BLOCK_SIZE = 1 << 22  # elements of the message matrix; 16 MB in float32
 
 
@@ -39,7 +37,7 @@ class DropEdge(nn.Module):
         _check_rate("DropEdge", rate)
         self.rate = rate
 
-    def forward(self, graph: Graph) -> Graph:
+    def forward(self, graph: dgl.DGLGraph) -> dgl.DGLGraph:
         """In training a graph with the same nodes and node data and some of the edges, in evaluation the same graph."""
         if not self.training or self.rate == 0:
             return graph
@@ -57,7 +55,7 @@ class DropEdge(nn.Module):
         return str(self.rate)
 
 
-def _with_edges(graph: Graph, kept: Tensor) -> Graph:
+def _with_edges(graph: dgl.DGLGraph, kept: Tensor) -> dgl.DGLGraph:
     """The graph with the edges for which `kept` is True, in the same batch."""
     new = dgl.edge_subgraph(graph, kept, relabel_nodes=False, store_ids=False)
     if graph.batch_size > 1:
@@ -91,7 +89,7 @@ class DropMessage(nn.Module):
         _check_rate("DropMessage", rate)
         self.rate = rate
 
-    def forward(self, graph: Graph, x: Tensor) -> Tensor:
+    def forward(self, graph: dgl.DGLGraph, x: Tensor) -> Tensor:
         """See the class."""
         if not self.training or self.rate == 0:
             return ops.propagate_gcn(graph, x)

@@ -18,11 +18,10 @@ from torch.autograd.function import once_differentiable
 from zoo import ops
 from zoo._cache import per_graph
 from zoo._checks import check_choice
+from zoo._dgl import dgl
 from zoo.errors import ConfigError
 
 __all__ = ["NORMS", "BatchNorm", "ClusterNorm", "ContraNorm", "LayerNorm", "Norms", "PairNorm", "RowNorm"]
-
-Graph = Any  # a DGLGraph; DGL carries no types
 
 EPSILON = 1e-5
 PAIRNORM_EPSILON = 1e-6
@@ -121,7 +120,7 @@ class BatchNorm(nn.BatchNorm1d):
         input x (num_nodes, width), and the graph, which plays no part; output as x.
     """
 
-    def forward(self, x: Tensor, graph: Graph = None) -> Tensor:
+    def forward(self, x: Tensor, graph: dgl.DGLGraph | None = None) -> Tensor:
         """See the class."""
         if self.training and len(x) == 1:
             averages = self.running_mean, self.running_var
@@ -139,7 +138,7 @@ class LayerNorm(nn.LayerNorm):
         input x (num_nodes, width), and the graph, which plays no part; output as x.
     """
 
-    def forward(self, x: Tensor, graph: Graph = None) -> Tensor:
+    def forward(self, x: Tensor, graph: dgl.DGLGraph | None = None) -> Tensor:
         """See the class."""
         return super().forward(x)
 
@@ -170,11 +169,11 @@ class PairNorm(nn.Module):
             raise ConfigError(f"PairNorm's scale must be above 0 and finite, got {scale}")
         self.scale, self.mode = scale, mode
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+    def forward(self, x: Tensor, graph: dgl.DGLGraph) -> Tensor:
         """See the class."""
         return self._normalised(ops.widened(x), graph).to(x.dtype)
 
-    def _normalised(self, x: Tensor, graph: Graph) -> Tensor:
+    def _normalised(self, x: Tensor, graph: dgl.DGLGraph) -> Tensor:
         means = _graph_means(x, graph)
         if self.mode == "PN-SCS":
             return self.scale * x * _inverse_norms(_squares(x)) - means
@@ -189,7 +188,7 @@ class PairNorm(nn.Module):
         return f"{self.scale}, mode={self.mode}"
 
 
-def _graph_means(x: Tensor, graph: Graph) -> Tensor:
+def _graph_means(x: Tensor, graph: dgl.DGLGraph) -> Tensor:
     """For every node the mean row of its graph, (num_nodes, width)."""
     return ops.readout(graph, x, "mean").repeat_interleave(ops.batch_sizes(graph, x.device), dim=0)
 
@@ -229,7 +228,7 @@ class ContraNorm(nn.Module):
             raise ConfigError(f"ContraNorm's scale must be at least 0 and finite, got {scale}")
         self.scale, self.mask_edges = scale, mask_edges
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+    def forward(self, x: Tensor, graph: dgl.DGLGraph) -> Tensor:
         """See the class."""
         similar: Tensor = _SimilarRows.apply(_unit_rows(x), x, _pairs(graph, x.device, self.mask_edges))
         return (1 + self.scale) * x - self.scale * similar
@@ -245,7 +244,7 @@ def _unit_rows(x: Tensor) -> Tensor:
     return x / torch.where(lengths > 0, lengths, 1)
 
 
-def _pairs(graph: Graph, device: torch.device, mask_edges: bool) -> "_Pairs":
+def _pairs(graph: dgl.DGLGraph, device: torch.device, mask_edges: bool) -> "_Pairs":
     """Those of a graph, or of the graphs of a batch."""
     sizes = ops.batch_sizes(graph, graph.device)
     key = ("pairs", device, mask_edges, tuple(sizes.tolist()))
@@ -258,7 +257,7 @@ class _Pairs:
     A node that would be left without any pair is compared with itself.
     """
 
-    def __init__(self, graph: Graph, sizes: Tensor, device: torch.device, *, mask_edges: bool) -> None:
+    def __init__(self, graph: dgl.DGLGraph, sizes: Tensor, device: torch.device, *, mask_edges: bool) -> None:
         self.num_nodes, self.ends = graph.num_nodes(), sizes.cumsum(0).tolist()
         self.owners = torch.repeat_interleave(sizes).to(device)
         self.masked = _masked_pairs(graph, sizes) if mask_edges else torch.empty(2, 0, dtype=torch.int64)
@@ -281,7 +280,7 @@ class _Pairs:
         return weights
 
 
-def _masked_pairs(graph: Graph, sizes: Tensor) -> Tensor:
+def _masked_pairs(graph: dgl.DGLGraph, sizes: Tensor) -> Tensor:
     """Receivers, sorted, over senders of the edges, without self-loops of nodes that all nodes of their graph reach."""
     num_nodes = graph.num_nodes()
     senders, receivers = (ends.long() for ends in graph.formats(["coo"]).edges())
@@ -359,7 +358,7 @@ class Norms(nn.ModuleList):
             check_choice("normalisation", name, NORMS)
             self.append(NORMS[name](width, scale))
 
-    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+    def forward(self, x: Tensor, graph: dgl.DGLGraph) -> Tensor:
         """See the class."""
         for norm in self:
             x = norm(x, graph)

@@ -62,7 +62,7 @@ class PropagatedMLP(ZooModel):
         """The last linear layer and the propagation; behind a readout a linear layer."""
         return (self.propagated if self.readout is None else LinearConv)(self.hidden, num_classes)
 
-    def hidden_states(self, graph: "dgl.DGLGraph", feat: Features) -> Iterator[Tensor]:
+    def hidden_states(self, graph: dgl.DGLGraph, feat: Features) -> Iterator[Tensor]:
         """Each hidden layer after its ReLU; the dropout before the next layer is part of the state."""
         state = self.dropout(feat)
         for layer in self.mlp:

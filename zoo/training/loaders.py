@@ -13,18 +13,16 @@ from zoo.datasets.graphs import check_graph
 from zoo.errors import ConfigError, GraphError
 from zoo.inference import check_alike, without_others
 from zoo.model import ZooModel
-from zoo.training.tasks import TASKS, Task
+from zoo.training.labels import check_shape, check_values, plain
+from zoo.training.tasks import Task, task_of
 
 __all__ = [
     "FullGraph",
     "GraphBatches",
     "Loader",
-    "check_binary",
     "check_level",
-    "check_shape",
     "describe",
     "make_loader",
-    "plain",
 ]
 
 PARTS = ("train", "val", "test")
@@ -39,7 +37,7 @@ class FullGraph:
         model: Whose `prepare` is applied.
     """
 
-    def __init__(self, graph: "dgl.DGLGraph", model: ZooModel) -> None:
+    def __init__(self, graph: dgl.DGLGraph, model: ZooModel) -> None:
         self.graph = model.prepare(graph)
         self.labels = plain(self.graph.ndata["label"])
         self.rows = {part: self.graph.ndata[f"{part}_mask"].nonzero().squeeze(1) for part in PARTS}
@@ -109,7 +107,7 @@ class GraphBatches:
         for rows in order.split(self.batch_size):
             yield model(self._batch(rows)), self.labels[rows]
 
-    def _batch(self, rows: Tensor) -> "dgl.DGLGraph":
+    def _batch(self, rows: Tensor) -> dgl.DGLGraph:
         return dgl.batch([self.graphs[i] for i in rows.tolist()], edata=None)
 
     def predict(self, model: ZooModel) -> dict[str, tuple[Tensor, Tensor]]:
@@ -121,29 +119,6 @@ class GraphBatches:
 
 
 Loader = FullGraph | GraphBatches
-
-
-def plain(labels: Tensor) -> Tensor:
-    """Classes as int64; targets, and labels of which each node has several, as float32."""
-    return labels.float() if labels.is_floating_point() or labels.dim() == 2 else labels.long()
-
-
-def check_shape(labels: Tensor, name: str, size: int) -> None:
-    """Raises GraphError unless each item has a label; nodes, whose labels are called `label`, may have several each.
-
-    A single column is refused: it could be classes, too.
-    """
-    several = name == "label" and labels.dim() == 2 and labels.shape[1] > 1
-    if labels.shape[:1] != (size,) or not (several or labels.dim() == 1):
-        hint = "; several labels of each node are columns of 0 and 1" if name == "label" else ""
-        hint = f"; of a single column take {name}.squeeze(1)" if labels.shape[1:] == (1,) else hint
-        raise GraphError(f"{name} has shape {tuple(labels.shape)}: expected ({size},){hint}")
-
-
-def check_binary(labels: Tensor) -> None:
-    """Raises GraphError unless all of several labels are 0 or 1, False or True."""
-    if not ((labels == 0) | (labels == 1)).all():
-        raise GraphError("each of several labels is 0 or 1, but one in the masks is neither: leave its node out")
 
 
 def check_level(model: ZooModel, *, one_graph: bool) -> None:
@@ -196,6 +171,7 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
         raise GraphError(f"expected a DGLGraph or a zoo.datasets.GraphDataset, got {type(data).__name__}{hint}")
     for graph in graphs:
         check_graph(graph)
+        _check_constant("feat", graph.ndata["feat"])
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
     if len(widths) != 1:
         raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
@@ -206,28 +182,38 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
         )
     size = data.num_nodes() if node_level else len(graphs)
     check_shape(holder[label], label, size)
+    _check_constant(label, holder[label])
     used = plain(holder[label])[_used(holder, size, tests_on_all)]
+    check_values(used, "the masks")
     if used.dim() == 2:
-        check_binary(used)
         if (used.sum(1) == 1).all():
             raise GraphError("every node in the masks has exactly one of its labels: pass the classes, label.argmax(1)")
-        return TASKS["node-multilabel"], widths.pop(), used.shape[1]
-    if used.is_floating_point():
-        if not torch.isfinite(used).all():
-            raise GraphError("a target in the masks is NaN or infinite; leave it out of the masks")
-        return TASKS["node-regression"], widths.pop(), 1
-    if used.min() < 0:
-        raise GraphError("a labelled node or graph has a negative class; leave it out of the masks")
-    num_classes = int(used.max()) + 1
-    if not node_level and num_classes > data.num_classes:
-        raise GraphError(f"a label is {num_classes - 1}, but the set has {data.num_classes} classes, counted from 0")
-    if num_classes > max(MOST_CLASSES, size):
-        raise GraphError(f"a label is {num_classes - 1}, of {size} items: number the classes from 0 without gaps")
-    if used.max() == used.min():
-        raise GraphError(f"all labels in the masks are {num_classes - 1}: there is nothing to tell apart")
-    if node_level:
-        return TASKS["node-classification"], widths.pop(), num_classes
-    return TASKS["graph-classification"], widths.pop(), data.num_classes
+        num_classes = used.shape[1]
+    elif used.is_floating_point():
+        num_classes = 1
+    else:
+        num_classes = _count_classes(used, size, None if node_level else data.num_classes)
+    return task_of(used, one_graph=node_level), widths.pop(), num_classes
+
+
+def _check_constant(name: str, values: Tensor) -> None:
+    """Raises GraphError where the way back of a step would leave the model, or could not be gone."""
+    if values.requires_grad:
+        raise GraphError(f"{name} has a gradient, which training does not follow: give it {name}.detach()")
+    if values.is_inference():
+        raise GraphError(f"{name} was made in inference mode, and cannot be trained on: give it {name}.clone()")
+
+
+def _count_classes(used: Tensor, size: int, num_classes: int | None) -> int:
+    """How many classes there are: as many as a set has, or as the largest label asks for."""
+    largest = int(used.max())
+    if num_classes is not None and largest >= num_classes:
+        raise GraphError(f"a label is {largest}, but the set has {num_classes} classes, counted from 0")
+    if largest >= max(MOST_CLASSES, size):
+        raise GraphError(f"a label is {largest}, of {size} items: number the classes from 0 without gaps")
+    if largest == used.min():
+        raise GraphError(f"all labels in the masks are {largest}: there is nothing to tell apart")
+    return num_classes or largest + 1
 
 
 def _used(holder: Any, size: int, tests_on_all: bool) -> Tensor:

@@ -1,15 +1,12 @@
-"""The loop that trains every model: Adam, selection on validation, a log, and a state from which it goes on."""
+"""The loop that trains every model: Adam, selection on validation, and a folder from which a killed run goes on."""
 
 import fnmatch
 import functools
-import io
-import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,66 +16,17 @@ from tqdm import tqdm
 
 from zoo import datasets, models, weights
 from zoo._checks import check_seed
-from zoo._files import locked, user_path, write_bytes, write_text
+from zoo._files import user_path
 from zoo.environment import environment
 from zoo.errors import ConfigError, RecipeError, ZooError, memory_as_zoo_error
 from zoo.model import ZooModel
 from zoo.training import transfer
+from zoo.training.folder import Run, RunFolder, Selected, State
 from zoo.training.loaders import FullGraph, Loader, describe, make_loader
 from zoo.training.recipe import ParameterGroup, Protocol, Recipe, TrainingSpec, find
 from zoo.training.tasks import METRICS, Task, measure
 
-__all__ = ["LOG", "Run", "fit", "read_log", "select", "train"]
-
-STATE, LOG, RESULT = "state.pt", "log.jsonl", "result.json"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished training.
-
-    Attributes:
-        model: At the selected epoch, in eval mode.
-        metric: Name of the metric.
-        val: Its value on validation, at the selected epoch.
-        test: The same on test.
-        epoch: The selected epoch, counted from 1.
-        epochs: Epochs trained.
-        seconds: Time spent in them.
-        environment: Versions of python, torch and dgl that trained it.
-    """
-
-    model: ZooModel
-    metric: str
-    val: float
-    test: float
-    epoch: int
-    epochs: int
-    seconds: float
-    environment: dict[str, str]
-
-
-@dataclass
-class _Selected:
-    """The epoch that the selection rule holds to be best so far."""
-
-    epoch: int
-    val: float
-    test: float
-    val_loss: float
-    parameters: dict[str, Tensor]
-
-
-@dataclass
-class _State:
-    """All that the rest of a run depends on, but the random number generator and what the model and Adam hold."""
-
-    epoch: int = 0
-    seconds: float = 0.0
-    stalled: int = 0
-    best_val: float | None = None
-    best_val_loss: float | None = None
-    selected: _Selected | None = None
+__all__ = ["fit", "seeded", "select", "train"]
 
 
 def train(
@@ -109,8 +57,9 @@ def train(
             other weights than those beside it.
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
-    folder = user_path(folder) if folder is not None else None
     seed = check_seed(seed)
+    identity = {"recipe": recipe.name, "digest": recipe.digest(), "seed": seed}
+    kept = None if folder is None else RunFolder(user_path(folder), identity)
     with memory_as_zoo_error(), seeded(seed):
         data = datasets.load(recipe.data.name, split=recipe.data.split, seed=seed, align=recipe.data.align)
         tests_on_all = datasets.splits.tests_on_all(recipe.data.split)
@@ -122,8 +71,7 @@ def train(
             task,
             training,
             recipe.protocol,
-            folder=folder,
-            identity={"recipe": recipe.name, "digest": recipe.digest(), "seed": seed},
+            folder=kept,
             settings={"recipe": recipe.name, "seed": seed, **recipe.settings()},
             progress=f"{recipe.name} seed {seed}" if progress else None,
             save_every=save_every,
@@ -155,19 +103,22 @@ def _begin(recipe: Recipe, in_feats: int, num_classes: int) -> tuple[ZooModel, T
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """One thread, torch's generator at a seed, and gradients as by default; afterwards all are as they were.
+    """One thread, torch's generator at a seed, and modes and types as by default; afterwards all are as they were.
 
-    With one thread the bits do not depend on the number of cores. Generator and number of threads are the process's:
-    what other Python threads draw meanwhile disturbs and is disturbed.
+    With one thread the bits do not depend on the number of cores. Generator, number of threads and default type are the
+    process's: what other Python threads draw meanwhile disturbs and is disturbed.
     """
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    modes = torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False)
+    with torch.random.fork_rng(devices=[]), modes[0], modes[1], modes[2]:
         torch.manual_seed(seed)
         torch.set_num_threads(1)
+        torch.set_default_dtype(torch.float32)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
 
 
 def fit(
@@ -177,8 +128,7 @@ def fit(
     training: TrainingSpec,
     protocol: Protocol,
     *,
-    folder: Path | None = None,
-    identity: dict[str, Any] | None = None,
+    folder: RunFolder | None = None,
     settings: dict[str, Any] | None = None,
     progress: str | None = None,
     save_every: float = 5.0,
@@ -191,8 +141,7 @@ def fit(
         task: Objective; the model keeps whether it is that of several labels.
         training: Optimiser and length.
         protocol: Metric and selection rule.
-        folder: See `train`.
-        identity: What the run is: a folder with another one's state or result is refused.
+        folder: Where it is kept. Default: nowhere.
         settings: How it was made, for the readers of its result.
         progress: Title of a progress bar. Default: none is shown.
         save_every: Seconds between states.
@@ -201,18 +150,14 @@ def fit(
         RecipeError: The metric is not for the task, or the folder holds another run.
         ZooError: As of `train`.
     """
-    if protocol.metric not in task.metrics:
-        raise RecipeError(f"metric {protocol.metric!r} is not for {task.name}: choose from {', '.join(task.metrics)}")
-    identity = identity or {}
+    task.check_metric(protocol.metric)
     model.multilabel = task.name == "node-multilabel"
-    with locked(folder / RESULT, wait=False) if folder else nullcontext():
-        if finished := _read_result(folder, identity):
+    with folder.locked() if folder else nullcontext():
+        if folder and (finished := folder.finished()):
             return finished
-        if folder and (folder / weights.WEIGHTS).exists() and not (folder / LOG).exists():  # a run's log comes first
-            raise ZooError(f"{folder} holds a model that no run has written: use another folder, or delete it")
-        run = _fit(model, loader, task, training, protocol, folder, identity, progress, save_every)
+        run = _fit(model, loader, task, training, protocol, folder, progress, save_every)
         if folder:
-            _write_result(folder, identity, settings, run)
+            folder.finish(run, settings)
         return run
 
 
@@ -222,8 +167,7 @@ def _fit(
     task: Task,
     training: TrainingSpec,
     protocol: Protocol,
-    folder: Path | None,
-    identity: dict[str, Any],
+    folder: RunFolder | None,
     progress: str | None,
     save_every: float,
 ) -> Run:
@@ -231,11 +175,11 @@ def _fit(
     groups = _parameter_groups(model, training)
     arguments = [{key: group[key] for key in ("params", "lr", "weight_decay")} for group in groups]
     optimizer = torch.optim.Adam(arguments, fused=True)
-    state = _read_state(folder, identity, model, optimizer) if folder else _State()
+    state = folder.read_state(model, optimizer) if folder else State()
     if isinstance(loader, FullGraph):
         loader.begin(model, resumed=state.epoch > 0)
     saved = time.perf_counter()
-    log = _log(folder, state.epoch)
+    log = folder.log(state.epoch) if folder else None
     bar = tqdm(total=training.epochs, initial=state.epoch, desc=progress, disable=progress is None, unit="epoch")
     with bar:
         while state.epoch < training.epochs and (training.patience is None or state.stalled < training.patience):
@@ -248,11 +192,12 @@ def _fit(
             state.epoch += 1
             _update(state, model, scores, protocol)
             state.seconds += time.perf_counter() - started
-            log({"epoch": state.epoch, "loss": loss, **scores})
+            if log:
+                log({"epoch": state.epoch, "loss": loss, **scores})
             bar.update()
             bar.set_postfix(loss=f"{loss:.4g}", val=f"{scores['val']:.4g}", refresh=False)
             if folder and time.perf_counter() - saved >= save_every:
-                _write_state(folder, identity, state, model, optimizer)
+                folder.write_state(state, model, optimizer)
                 saved = time.perf_counter()
     selected = state.selected
     if selected is None:
@@ -333,7 +278,7 @@ def _evaluate(model: ZooModel, loader: Loader, task: Task, metric: str) -> dict[
     return {**scores, "val_loss": val_loss}
 
 
-def _update(state: _State, model: ZooModel, scores: dict[str, float], protocol: Protocol) -> None:
+def _update(state: State, model: ZooModel, scores: dict[str, float], protocol: Protocol) -> None:
     """Counts the epochs without progress, and keeps the parameters if the rule prefers this epoch."""
     metric = METRICS[protocol.metric]
     val, val_loss = scores["val"], scores["val_loss"]
@@ -344,7 +289,7 @@ def _update(state: _State, model: ZooModel, scores: dict[str, float], protocol: 
     state.best_val_loss = state.best_val_loss if worse_loss else val_loss
     if state.selected is None or _preferred(scores, vars(state.selected), protocol):
         parameters = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        state.selected = _Selected(state.epoch, val, scores["test"], val_loss, parameters)
+        state.selected = Selected(state.epoch, val, scores["test"], val_loss, parameters)
 
 
 def _preferred(scores: Mapping[str, Any], than: Mapping[str, Any], protocol: Protocol) -> bool:
@@ -362,109 +307,3 @@ def _preferred(scores: Mapping[str, Any], than: Mapping[str, Any], protocol: Pro
 def select(log: Sequence[dict[str, Any]], protocol: Protocol) -> dict[str, Any]:
     """The line of a run's log, of one epoch or more, that a protocol selects: no rule changes how a run is trained."""
     return functools.reduce(lambda best, line: line if _preferred(line, best, protocol) else best, log)
-
-
-def read_log(folder: Path, epochs: int) -> list[dict[str, Any]]:
-    """A finished run's log: `epoch`, `loss`, `val`, `test` and `val_loss` of each of its epochs.
-
-    Raises:
-        ZooError: The log is missing, broken, or not of so many epochs.
-    """
-    path = folder / LOG
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        complete = [line["epoch"] for line in lines] == list(range(1, epochs + 1))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ZooError(f"cannot read the log {path}: delete its folder to train anew ({error})") from error
-    if not complete:
-        raise ZooError(f"{path} does not have the {epochs} epochs of its run: delete its folder to train anew")
-    return lines
-
-
-def _log(folder: Path | None, epoch: int) -> Callable[[dict[str, float]], None]:
-    """A function that appends a line to the log, whose lines after `epoch` are dropped first."""
-    if folder is None:
-        return lambda line: None
-    path = folder / LOG
-    for name in (STATE, LOG, RESULT, weights.CONFIG, weights.WEIGHTS):
-        for leftover in folder.glob(f".{name}.????????"):  # what a kill in the middle of a write has left
-            leftover.unlink()
-    old = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    write_bytes(path, b"".join(old[:epoch]))
-
-    def append(line: dict[str, float]) -> None:
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise ZooError(f"cannot write {path}: {error.strerror or error}") from error
-
-    return append
-
-
-def _write_state(
-    folder: Path, identity: dict[str, Any], state: _State, model: ZooModel, optimizer: torch.optim.Optimizer
-) -> None:
-    content = {
-        "identity": identity,
-        "state": {**vars(state), "selected": state.selected and vars(state.selected)},
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "generator": torch.get_rng_state(),
-    }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(folder / STATE, buffer.getvalue())
-
-
-def _read_state(
-    folder: Path, identity: dict[str, Any], model: ZooModel, optimizer: torch.optim.Optimizer
-) -> _State:
-    path = folder / STATE
-    if not path.exists():
-        return _State()
-    try:
-        content = torch.load(path, weights_only=True)
-        _check_identity(path, content["identity"], identity)
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        torch.set_rng_state(content["generator"])
-        selected = content["state"].pop("selected")
-        return _State(**content["state"], selected=selected and _Selected(**selected))
-    except ZooError:
-        raise
-    except Exception as error:  # whatever torch.load finds wrong with a foreign file
-        raise ZooError(f"{path} is not a state of this run: delete it to start anew ({error})") from error
-
-
-def _check_identity(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    differing = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
-    if differing:
-        there = ", ".join(f"{key}: {found.get(key)} there, {expected.get(key)} here" for key in differing)
-        raise RecipeError(f"{path} belongs to another run ({there}): delete the folder or use another")
-
-
-def _write_result(folder: Path, identity: dict[str, Any], settings: dict[str, Any] | None, run: Run) -> None:
-    weights.write(run.model, folder)
-    result = {key: value for key, value in vars(run).items() if key != "model"}
-    made = {"identity": identity, "settings": settings, "weights": weights.digest(run.model), **result}
-    write_text(folder / RESULT, json.dumps(made, indent=2) + "\n")
-    (folder / STATE).unlink(missing_ok=True)
-
-
-def _read_result(folder: Path | None, identity: dict[str, Any]) -> Run | None:
-    path = folder / RESULT if folder else None
-    if path is None or not path.exists():
-        return None
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        found, made = result.pop("identity"), result.pop("weights")
-        del result["settings"]
-        run = Run(model=weights.load_folder(path.parent), **result)
-        unchanged = made == weights.sha256((path.parent / weights.WEIGHTS).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ZooError(f"{path} is not the result of a run: delete it to start anew ({error})") from error
-    _check_identity(path, found, identity)
-    if not unchanged:
-        raise ZooError(f"{path} is the result of other weights than those beside it: delete the folder or use another")
-    return run

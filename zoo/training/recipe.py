@@ -8,6 +8,8 @@ import math
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,16 +19,14 @@ from zoo._files import resource, user_path
 from zoo._types import fits, type_hints, type_name
 from zoo.datasets.catalog import info
 from zoo.errors import CheckpointNotFound, ConfigError, DatasetNotFound, GraphError, RecipeError, RecipeNotFound
-from zoo.registry import METRICS, Published
+from zoo.registry import METRIC_NAMES, Published
 
 __all__ = [
-    "METRICS",
     "SELECTIONS",
     "DataSpec",
     "ParameterGroup",
     "Pretrained",
     "Protocol",
-    "Published",
     "Recipe",
     "TrainingSpec",
     "check_layer_decay",
@@ -209,7 +209,7 @@ def parse(settings: dict[str, Any], where: str) -> Recipe:
         _require(either, where, "pretrained.layer_decay", "sets the groups' learning rates: leave out training.groups")
     protocol = recipe.protocol
     _require(protocol.seeds >= 1, where, "protocol.seeds", "must be at least 1")
-    _require(protocol.metric in METRICS, where, "protocol.metric", f"choose from {', '.join(METRICS)}")
+    _require(protocol.metric in METRIC_NAMES, where, "protocol.metric", f"choose from {', '.join(METRIC_NAMES)}")
     _require(protocol.select in SELECTIONS, where, "protocol.select", f"choose from {', '.join(SELECTIONS)}")
     if recipe.published is not None:
         _check_published(recipe.published, where)
@@ -255,25 +255,22 @@ def _check_references(recipe: Recipe, where: str) -> None:
     from zoo.datasets import splits, transforms
     from zoo.training.tasks import TASKS
 
-    try:
-        key = "method"
+    with _told_as(where, "method"):
         models.get(recipe.method)
-        key = "model"
+    with _told_as(where, "model"):
         models.check_arguments(recipe.method, recipe.model)
-        key = "data.name"
+    with _told_as(where, "data.name"):
         data = info(recipe.data.name)
-        key = "data.split"
+    with _told_as(where, "data.split"):
         splits.check(data, recipe.data.split or data.default_split)
-        key = "data.transforms"
+    with _told_as(where, "data.transforms"):
         transforms.check(recipe.data.transforms)
-        if recipe.data.align is not None:
-            key = "data.align"
+    if recipe.data.align is not None:
+        with _told_as(where, "data.align"):
             info(recipe.data.align)
-        if recipe.pretrained is not None:
-            key = "pretrained.checkpoint"
+    if recipe.pretrained is not None:
+        with _told_as(where, "pretrained.checkpoint"):
             registry.info(recipe.pretrained.checkpoint)
-    except (CheckpointNotFound, ConfigError, DatasetNotFound, GraphError) as error:
-        raise RecipeError(f"{where}: {key}: {error}") from error
     metrics = TASKS[data.task].metrics
     fitting = recipe.protocol.metric in metrics
     _require(fitting, where, "protocol.metric", f"{data.name} is for {data.task}: choose from {', '.join(metrics)}")
@@ -285,6 +282,15 @@ def _check_references(recipe: Recipe, where: str) -> None:
     _require(fitting, where, "model.readout", f"{data.name} is for {data.task}: {remedy}")
     batched = recipe.training.batch_size is None or whole
     _require(batched, where, "training.batch_size", f"{data.name} is one graph, which every step sees whole")
+
+
+@contextmanager
+def _told_as(where: str, key: str) -> Iterator[None]:
+    """What is wrong with a key's value becomes a RecipeError that names the key."""
+    try:
+        yield
+    except (CheckpointNotFound, ConfigError, DatasetNotFound, GraphError) as error:
+        raise RecipeError(f"{where}: {key}: {error}") from error
 
 
 def _require(condition: bool, where: str, key: str, message: str) -> None:
@@ -348,7 +354,7 @@ def _check_model(recipe: Recipe, where: str) -> None:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's tables; RecipeError if it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as TOML: {error}") from error
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from zoo.errors import RecipeError
 
-__all__ = ["METRICS", "TASKS", "Metric", "Task"]
+__all__ = ["METRICS", "TASKS", "Metric", "Task", "measure", "task_of"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Task:
     name: str
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: tuple[str, ...]
+
+    def check_metric(self, metric: str) -> None:
+        """Raises RecipeError unless the metric makes sense for it."""
+        if metric not in self.metrics:
+            raise RecipeError(f"metric {metric!r} is not for {self.name}: choose from {', '.join(self.metrics)}")
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,18 @@ METRICS = {
     "mse": Metric(_mse, higher_is_better=False),
     "nmse": Metric(_nmse, higher_is_better=False),
 }
+
+
+def task_of(labels: Tensor, *, one_graph: bool) -> Task:
+    """What labels make of the nodes of one graph, or of a set of graphs.
+
+    Integers are classes, floats the targets of a regression; of shape (n, num_classes) they are several for each node.
+    """
+    if labels.dim() == 2:
+        return TASKS["node-multilabel"]
+    if labels.is_floating_point():
+        return TASKS["node-regression"]
+    return TASKS["node-classification" if one_graph else "graph-classification"]
 
 
 def measure(metric: str, logits: Tensor, labels: Tensor) -> float:
