@@ -1,6 +1,6 @@
-"""What the tests share that compute a model's equations anew, on dense float64 matrices."""
+"""What several tests share: comparisons, and what computes a model's equations anew, on dense float64 matrices."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -53,3 +53,15 @@ def assert_same_with_gradients(actual: Tensor, expected: Tensor, inputs: list[Te
     theirs = torch.autograd.grad(expected, inputs, upstream)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+
+
+def assert_same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    """Of two states, as `state_dict` has them."""
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """Its state, which what happens to the module leaves as it is."""
+    return {name: value.clone() for name, value in module.state_dict().items()}

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from oracles import assert_same_bits, snapshot
 from torch import Tensor
 
 from zoo._dgl import dgl
@@ -178,11 +179,11 @@ def test_evaluation_is_a_pure_function(running_norm: bool) -> None:
     for _ in range(2):
         layer(nodes())
     layer.eval()
-    before, state = x.clone(), {name: value.clone() for name, value in layer.state_dict().items()}
+    before, state = x.clone(), snapshot(layer)
     random_state = torch.get_rng_state()
     assert torch.equal(layer(x), layer(x))
     assert torch.equal(x, before)
-    assert all(torch.equal(value, state[name]) for name, value in layer.state_dict().items())
+    assert_same_bits(layer.state_dict(), state)
     assert torch.equal(torch.get_rng_state(), random_state)
 
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from oracles import IN_FEATS, NUM_CLASSES, assert_same_with_gradients, features, linear, randomised
+from oracles import (
+    IN_FEATS,
+    NUM_CLASSES,
+    assert_same_bits,
+    assert_same_with_gradients,
+    features,
+    linear,
+    randomised,
+)
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -421,8 +429,7 @@ def test_a_run_that_was_broken_off_ends_with_the_same_bits(
         patch.setattr(loop, "_step", stopping)
         zoo.train(small(), 1, tmp_path, save_every=0)
     resumed = zoo.train(small(), 1, tmp_path)
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], tensor), name
+    assert_same_bits(resumed.model.state_dict(), whole.model.state_dict())
     assert (resumed.val, resumed.test, resumed.epoch) == (whole.val, whole.test, whole.epoch)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles import assert_same_bits, snapshot
 
 import zoo
 from zoo import models
@@ -32,8 +33,7 @@ def test_a_checkpoint_with_other_widths_learns_digits(digits: object, tmp_path: 
     assert run.model.load_report is not None
     assert {"convs.0.linear.weight", "head.linear.weight"} <= set(run.model.load_report.new)
     read = zoo.load_folder(tmp_path)
-    for name, tensor in run.model.state_dict().items():
-        assert torch.equal(read.state_dict()[name], tensor)
+    assert_same_bits(read.state_dict(), run.model.state_dict())
 
 
 def test_starting_from_a_checkpoint_beats_starting_from_nothing(digits: object) -> None:
@@ -49,13 +49,12 @@ def test_a_wide_checkpoint_of_another_graph_learns_digits(digits: object) -> Non
 def test_a_folder_and_a_model_start_like_the_name(digits: object, tmp_path: Path) -> None:
     model = zoo.load("gcn-csbm")
     model.save_pretrained(tmp_path / "mine")
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = snapshot(model)
     sources = ["gcn-csbm", tmp_path / "mine", str(tmp_path / "mine"), model]
     runs = [zoo.finetune(source, digits, epochs=2) for source in sources]  # type: ignore[arg-type]
     for run in runs[1:]:
-        for name, tensor in runs[0].model.state_dict().items():
-            assert torch.equal(run.model.state_dict()[name], tensor)
-    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+        assert_same_bits(run.model.state_dict(), runs[0].model.state_dict())
+    assert_same_bits(model.state_dict(), before)
 
 
 def test_other_starting_weights_are_another_run(digits: object, tmp_path: Path) -> None:
@@ -116,8 +115,7 @@ def test_layer_decay_leaves_a_method_that_is_all_head_its_rate() -> None:
 
 def test_layer_decay_of_one_changes_no_bit(digits: object) -> None:
     plain, decayed = (zoo.finetune("gcn-csbm", digits, epochs=3, **how) for how in ({}, {"layer_decay": 1}))  # type: ignore[arg-type]
-    for name, tensor in plain.model.state_dict().items():
-        assert torch.equal(decayed.model.state_dict()[name], tensor)
+    assert_same_bits(decayed.model.state_dict(), plain.model.state_dict())
 
 
 PRETRAINED = {
@@ -138,8 +136,7 @@ def test_a_recipe_with_a_checkpoint_gives_the_same_bits_as_finetune(how: dict[st
     by_hand = zoo.finetune("gcn-csbm", data, epochs=5, lr=0.01, seed=3, **how)
     by_recipe = zoo.train(pretrained(pretrained=how), 3)
     assert (by_recipe.val, by_recipe.test, by_recipe.epoch) == (by_hand.val, by_hand.test, by_hand.epoch)
-    for name, tensor in by_hand.model.state_dict().items():
-        assert torch.equal(by_recipe.model.state_dict()[name], tensor)
+    assert_same_bits(by_recipe.model.state_dict(), by_hand.model.state_dict())
     assert all(parameter.requires_grad for parameter in by_recipe.model.parameters())
 
 
@@ -236,8 +233,7 @@ def test_so_may_the_model_where_nothing_is_saved(digits: object, tmp_path: Path)
 
 def test_the_same_seed_gives_the_same_bits(digits: object) -> None:
     runs = [zoo.finetune("gcn-csbm", digits, epochs=3, seed=5) for _ in range(2)]
-    for name, tensor in runs[0].model.state_dict().items():
-        assert torch.equal(runs[1].model.state_dict()[name], tensor)
+    assert_same_bits(runs[1].model.state_dict(), runs[0].model.state_dict())
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(digits: object, tmp_path: Path) -> None:
@@ -258,8 +254,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(digits: object, tmp_path: Pa
             zoo.finetune("gcn-csbm", digits, epochs=6, folder=tmp_path, save_every=0)
         resumed = zoo.finetune("gcn-csbm", digits, epochs=6, folder=tmp_path)
     assert calls == 4 + 3  # three epochs were done, the fourth was interrupted
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], tensor)
+    assert_same_bits(resumed.model.state_dict(), whole.model.state_dict())
 
 
 def test_bad_arguments_are_clear_errors(digits: object) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from fakehub import Answer, Corrupted, FakeHub, Status
+from oracles import assert_same_bits
 from test_models import METHODS, make_graph, make_trained, other_arguments
 
 import zoo
@@ -72,9 +73,7 @@ def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def assert_same(model: ZooModel, other: ZooModel) -> None:
     assert type(model) is type(other)
     assert model.config == other.config
-    assert model.state_dict().keys() == other.state_dict().keys()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, other.state_dict()[name]), name
+    assert_same_bits(model.state_dict(), other.state_dict())
 
 
 def cached_file(tmp_path: Path, file: str = "model.safetensors") -> Path:
@@ -126,8 +125,7 @@ def test_every_model_class_keeps_every_argument(method: str, options: str) -> No
     for loaded in (zoo.load(address), zoo.models.get(method).from_pretrained(repo_id, revision=commit)):
         assert json.loads(json.dumps(model.config)) == loaded.config
         assert not loaded.training
-        for name, tensor in model.state_dict().items():
-            assert torch.equal(tensor, loaded.state_dict()[name])
+        assert_same_bits(model.state_dict(), loaded.state_dict())
         assert torch.equal(loaded(graph), model(graph))
 
 

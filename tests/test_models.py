@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles import assert_same_bits, snapshot
 from torch import Tensor
 
 import zoo
@@ -71,15 +72,6 @@ def make_trained(method: str, graph: Any, **arguments: Any) -> ZooModel:
         model(graph).square().mean().backward()
         optimizer.step()
     return model.eval()
-
-
-def snapshot(model: ZooModel) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def assert_same_state(model: ZooModel, state: dict[str, Tensor]) -> None:
-    assert model.state_dict().keys() == state.keys()
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -210,7 +202,7 @@ def test_evaluation_is_a_pure_function(method: str, readout: str | None) -> None
     model = make_trained(method, graph, readout=readout)
     state, feat, random_state = snapshot(model), graph.ndata["feat"].clone(), torch.get_rng_state()
     assert torch.equal(model(graph), model(graph))
-    assert_same_state(model, state)
+    assert_same_bits(model.state_dict(), state)
     assert torch.equal(torch.get_rng_state(), random_state)
     assert torch.equal(graph.ndata["feat"], feat)
     assert list(graph.ndata) == ["feat"]
@@ -335,7 +327,7 @@ def test_saved_and_loaded_it_is_the_same_model(method: str, options: str, tmp_pa
         assert type(loaded) is type(model)
         assert not loaded.training
         assert as_json(loaded.config) == as_json(model.config)
-        assert_same_state(loaded, snapshot(model))
+        assert_same_bits(loaded.state_dict(), snapshot(model))
         for each in (graph, add_self_loop(make_graph(11, seed=5))):
             assert torch.equal(loaded(each), model(each))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from oracles import assert_same_bits, snapshot
 from torch import Tensor
 
 from zoo._dgl import dgl
@@ -106,11 +107,11 @@ def test_running_statistics_are_the_mean_over_the_batches_that_have_the_cluster(
 def test_running_evaluation_does_not_depend_on_the_batch_and_changes_nothing() -> None:
     norm = ClusterNorm(4, 3, running=True).double()
     norm(features(), CLUSTERS)
-    x, state = features().detach(), {name: value.clone() for name, value in norm.state_dict().items()}
+    x, state = features().detach(), snapshot(norm)
     together = norm.eval()(x, CLUSTERS)
     alone = torch.cat([norm(x[i : i + 1], CLUSTERS[i : i + 1]) for i in range(8)])
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-12)
-    assert all(torch.equal(value, state[name]) for name, value in norm.state_dict().items())
+    assert_same_bits(norm.state_dict(), state)
 
 
 def test_late_batches_keep_a_tenth_of_the_weight() -> None:
@@ -263,9 +264,9 @@ def test_batch_norm_and_layer_norm_start_as_standardisations_of_columns_and_rows
 def test_batch_norm_takes_a_single_row_as_in_evaluation() -> None:
     norm, x = BatchNorm(3).double(), features(1).detach()
     norm(features().detach())
-    state = {name: value.clone() for name, value in norm.state_dict().items()}
+    state = snapshot(norm)
     assert torch.equal(norm(x), norm.eval()(x))
-    assert all(torch.equal(value, state[name]) for name, value in norm.state_dict().items())
+    assert_same_bits(norm.state_dict(), state)
 
 
 every_name = pytest.mark.parametrize("name", list(norms.NORMS))

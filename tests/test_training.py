@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from oracles import assert_same_bits
 from torch import Tensor
 
 import zoo
@@ -39,12 +40,6 @@ def small(**overrides: Any) -> Recipe:
 
 def tensors(run: Run) -> dict[str, Tensor]:
     return run.model.state_dict()
-
-
-def assert_same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
 
 
 @pytest.mark.parametrize(
