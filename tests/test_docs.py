@@ -65,7 +65,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_template_of_a_method_is_the_shortest_one() -> None:
+def test_the_template_of_a_method_is_a_model_of_the_zoo() -> None:
     code = blocks("docs/adding-a-method.md", "python")
     assert (ROOT / "zoo" / "models" / "mlp.py").read_text(encoding="utf-8") in code
 

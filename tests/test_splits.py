@@ -359,7 +359,7 @@ def test_a_split_that_leaves_a_part_without_items_is_refused(split: str, part: s
 @pytest.mark.parametrize("split", ["class-60-20-20", "balanced-60-20-20", "few-1-1"])
 @pytest.mark.parametrize("labels", [torch.rand(10), torch.arange(10) - 1, torch.ones(10, 2, dtype=torch.int64)])
 def test_a_split_by_classes_needs_classes(split: str, labels: Tensor) -> None:
-    with pytest.raises(GraphError, match="a split by classes needs one for each item"):
+    with pytest.raises(GraphError, match="this split needs a class for each item"):
         splits.draw(split, labels, 0)
 
 

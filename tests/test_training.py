@@ -92,7 +92,7 @@ def test_a_run_does_not_go_on_under_other_versions(tmp_path: Path, monkeypatch: 
     kept.write_state(State(epoch=3), model, optimizer)
     assert kept.read_state(model, optimizer).epoch == 3
     monkeypatch.setattr("zoo.training.folder.environment", lambda: environment() | {"torch": "9.9"})
-    with pytest.raises(RecipeError, match=r"belongs to another run \(torch: .* there, 9.9 here\)"):
+    with pytest.raises(ZooError, match=r"was made by other versions \(torch: .* there, 9.9 here\)"):
         kept.read_state(model, optimizer)
 
 

@@ -60,7 +60,8 @@ def evaluate(source: str | Path | ZooModel, data: Any = None, *, metric: str | N
 
     Raises:
         DatasetNotFound: The registry's data is neither at hand nor to be fetched.
-        GraphError: The data lacks features, labels or a test mask, or they are of a wrong shape or type.
+        GraphError: The data lacks features, labels or a test mask, or they are of a wrong shape or type; or logits
+            overflow.
         ConfigError: The labels need more classes than the model has; the model is for the other level, nodes or graphs;
             or a source that is not in the registry comes without data.
         RecipeError: The metric is not for this task.
@@ -166,11 +167,12 @@ def _check_labels(model: ZooModel, labels: Tensor) -> None:
     """That the labels of a test mask, of one item or more, are of the model's kind, and no more than it has."""
     check_values(labels, "the test mask")
     if model.multilabel or labels.dim() == 2:
-        given = labels.shape[1] if labels.dim() == 2 else 1
-        wanted = model.num_classes if model.multilabel else 1
+        given = labels.shape[1] if labels.dim() == 2 else 0
+        wanted = model.num_classes if model.multilabel else 0
         if given != wanted:
             raise ConfigError(
-                f"labels of each node: {given} in the data, but {wanted} in the model: fine-tune it on this data first"
+                f"columns of labels, 0 where each node has one: {given} in the data, but {wanted} in the model: "
+                "fine-tune it on this data first"
             )
     elif labels.is_floating_point():
         if model.num_classes > 1:

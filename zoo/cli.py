@@ -29,9 +29,8 @@ class _Commands(click.Group):
     """Prints a ZooError on one line and exits with 2, without a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")  # where a locale lacks –, say, ? stands for it
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="replace")  # where a locale lacks –, say, ? stands for it
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = lambda message, *_: click.echo(f"zoo: {message}", err=True)
@@ -60,6 +59,12 @@ def _table(header: list[str], rows: list[list[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _print_utf8() -> None:
+    """For programs to read: names and ids can have letters that the locale lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
 @main.command("list")
 @click.argument("pattern", default="*")
 @click.option("--dataset", help="Only those trained on this data set.")
@@ -86,6 +91,7 @@ def show(name: str) -> None:
     with contextlib.suppress(RecipeNotFound):  # then an installation of other recipes
         settings = recipes.find_settings(entry["recipe"])
         entry["settings"] = {table: settings[table] for table in recipes.TABLES if table in settings}
+    _print_utf8()
     click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
 
 
@@ -141,7 +147,7 @@ def _echo_error(error: ZooError) -> None:
 @main.command(short_help="Classes for your graph, or graphs.")
 @click.argument("source")
 @click.argument("graph", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz file. Default: CSV on standard output.")
+@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz. Default: CSV on standard output, in UTF-8.")
 @click.option(
     "--block-size",
     type=click.IntRange(1),
@@ -167,8 +173,7 @@ def predict(source: str, graph: Path, out: Path | None, block_size: int, directe
     item, ids = ("node", names) if model.readout is None else ("graph", None)
     prediction = predict(model, data, block_size=block_size)
     if out is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8")  # as with --out: ids can have any letters
+        _print_utf8()
         predictions.write_csv(prediction, sys.stdout, item=item, ids=ids)
     else:
         predictions.write(prediction, out, item=item, ids=ids)
@@ -213,7 +218,7 @@ def _scores(run: Any) -> str:
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="Each layer learns at so many times the rate of the layer above it; 1: all alike.",
+    help="What is not new learns with --lr times this per layer of distance from the head; 1: all alike.",
 )
 @click.option("--new-head", is_flag=True, help="Start with an untrained head: as many classes, but others.")
 @click.option("--freeze", is_flag=True, help="Train only the head and what starts untrained.")

@@ -73,7 +73,8 @@ def finetune(
         GraphError: The data lacks labels or masks, see `zoo.training.loaders.describe`.
         ConfigError: `num_classes` does not go with the labels, or the model is for the other level, nodes or graphs.
         ZooError: The source cannot be loaded, see `zoo.load`; the loss is not finite from the first epoch on; or the
-            folder holds a model that no run has written, or a result of other weights than those beside it.
+            folder holds a model that no run has written, a state of other versions, or a result of other weights than
+            those beside it.
 
     Returns:
         The run; `run.model` is the fine-tuned model in eval mode, `zoo.load_folder(folder)` reads it back.

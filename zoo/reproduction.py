@@ -105,7 +105,8 @@ def reproduce(
     with locked(path):  # a place that cannot be written is told before anything is trained
         rows = read_results(path)
     wanted = _missing(table, chosen, seeds, rows, results)
-    if taken := [] if table.layers else _runs_elsewhere(wanted, path):
+    taken = [] if table.layers else _runs_elsewhere(wanted, path)  # where layers are measured, rows are not enough
+    if taken:
         rows = add_rows(path, Row, taken, table)
         wanted = _missing(table, chosen, seeds, rows, results)
     pending = _trainings(table, wanted)

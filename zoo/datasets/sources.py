@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from zoo._files import user_path
 from zoo.errors import DatasetNotFound, IntegrityError
 
-__all__ = ["RawFile", "cache", "raw_files", "read"]
+__all__ = ["RawFile", "cache", "data", "raw_files", "read"]
 
 TIMEOUT = 10  # seconds without a byte
 _unreachable: set[str] = set()  # hosts that did not answer this process: they are not asked again

@@ -148,7 +148,6 @@ def draw(name: str, labels: Tensor, seed: int) -> Masks:
         GraphError: The name is none of these, its percentages do not add up to 100, a class has too few items, or
             labels whose values are looked at are not classes, counted from 0.
     """
-    labels = torch.as_tensor(labels)
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
     if _family(name) == "few-k-v":
@@ -189,7 +188,8 @@ def _draw_balanced(train: int, val: int, labels: Tensor, generator: torch.Genera
 def _shuffled_classes(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """All items class by class, inside a class in random order; each one's rank in its class, and the class's size."""
     if labels.dim() != 1 or labels.is_floating_point() or (labels < 0).any():
-        raise GraphError("a split by classes needs one for each item, counted from 0: use random-a-b-c or index-a-b-c")
+        raise GraphError("this split needs a class for each item, counted from 0; random-a-b-c and index-a-b-c do not")
+    labels = labels.long()
     order = torch.randperm(len(labels), generator=generator)
     # Sorting a permutation by class, stably, permutes inside every class: no loop over classes.
     order = order[torch.argsort(labels[order], stable=True)]

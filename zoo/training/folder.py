@@ -100,7 +100,7 @@ class RunFolder:
             if (self.path / weights.WEIGHTS).exists() and not (self.path / LOG).exists():  # a run's log comes first
                 raise ZooError(f"{self.path} holds a model that no run has written: use another folder, or delete it")
             return None
-        self._check_identity(RESULT, result["identity"], self.identity)
+        self._check_identity(RESULT, result["identity"])
         return Run(weights.load_folder(self.path), **{key: result[key] for key in _RESULTS})
 
     def finish(self, run: Run, settings: Mapping[str, Any] | None) -> None:
@@ -118,7 +118,8 @@ class RunFolder:
             return State()
         try:
             content = torch.load(path, weights_only=True)
-            self._check_identity(STATE, content["identity"], {**self.identity, **environment()})
+            self._check_identity(STATE, content["identity"])
+            _check_versions(path, content.get("environment", environment()))
             model.load_state_dict(content["model"])
             optimizer.load_state_dict(content["optimizer"])
             torch.set_rng_state(content["generator"])
@@ -132,7 +133,8 @@ class RunFolder:
     def write_state(self, state: State, model: ZooModel, optimizer: torch.optim.Optimizer) -> None:
         """Keeps what `read_state` reads."""
         content = {
-            "identity": {**self.identity, **environment()},  # other versions would go on with other bits
+            "identity": self.identity,
+            "environment": environment(),
             "state": {**vars(state), "selected": state.selected and vars(state.selected)},
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -157,11 +159,20 @@ class RunFolder:
 
         return append
 
-    def _check_identity(self, file: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
-        differing = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
-        if differing:
-            there = ", ".join(f"{key}: {found.get(key)} there, {expected.get(key)} here" for key in differing)
+    def _check_identity(self, file: str, found: dict[str, Any]) -> None:
+        if there := _differing(found, self.identity):
             raise RecipeError(f"{self.path / file} belongs to another run ({there}): delete the folder or use another")
+
+
+def _check_versions(path: Path, found: dict[str, str]) -> None:
+    """Other versions would go on with other bits, and the result would name them alone."""
+    if there := _differing(found, environment()):
+        raise ZooError(f"{path} was made by other versions ({there}): go on with those, or delete it to start anew")
+
+
+def _differing(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    keys = [key for key in {**expected, **found} if found.get(key) != expected.get(key)]
+    return ", ".join(f"{key}: {found.get(key)} there, {expected.get(key)} here" for key in keys)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -175,14 +186,17 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        unchanged = result["weights"] == weights.sha256((folder / weights.WEIGHTS).read_bytes())
+        made = result["weights"]
         numbers = {key: float(result[key]) for key in ("val", "test", "seconds")}
         result = {key: result[key] for key in ("identity", "settings", *_RESULTS)} | numbers
         result["identity"] = dict(result["identity"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
-    if not unchanged:
-        raise CheckpointError(f"{path} is the result of other weights than those beside it: delete it")
+    beside = folder / weights.WEIGHTS
+    if not beside.exists():
+        raise CheckpointError(f"{beside} is missing: delete the folder to train anew")
+    if made != weights.sha256(beside.read_bytes()):
+        raise CheckpointError(f"{path} is the result of other weights than those beside it: use another folder")
     return result
 
 

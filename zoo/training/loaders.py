@@ -159,7 +159,8 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
         tests_on_all: Whether the test mask may overlap the other two, see `zoo.datasets.splits.tests_on_all`.
 
     Raises:
-        GraphError: Features, labels or masks are missing, of a wrong shape or type, empty, or overlap.
+        GraphError: Features, labels or masks are missing, of a wrong shape or type, empty, or overlap; features or
+            labels have a gradient, or features are of inference mode.
     """
     node_level = isinstance(data, dgl.DGLGraph)
     if node_level:
@@ -172,6 +173,8 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
     for graph in graphs:
         check_graph(graph)
         _check_constant("feat", graph.ndata["feat"])
+        if graph.ndata["feat"].is_inference():
+            raise GraphError("feat was made in inference mode, and cannot be trained on: give it feat.clone()")
     widths = {graph.ndata["feat"].shape[1] for graph in graphs}
     if len(widths) != 1:
         raise GraphError(f"the graphs have features of different widths: {sorted(widths)}")
@@ -197,11 +200,9 @@ def describe(data: Any, *, tests_on_all: bool = False) -> tuple[Task, int, int]:
 
 
 def _check_constant(name: str, values: Tensor) -> None:
-    """Raises GraphError where the way back of a step would leave the model, or could not be gone."""
+    """Raises GraphError for a tensor with a gradient: the backward pass of each step would go into it."""
     if values.requires_grad:
         raise GraphError(f"{name} has a gradient, which training does not follow: give it {name}.detach()")
-    if values.is_inference():
-        raise GraphError(f"{name} was made in inference mode, and cannot be trained on: give it {name}.clone()")
 
 
 def _count_classes(used: Tensor, size: int, num_classes: int | None) -> int:

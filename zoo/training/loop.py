@@ -43,7 +43,8 @@ def train(
         recipe: A recipe, the name of one, or the path of a TOML file.
         seed: Draws the split (where it varies), the parameters, dropout and the order of batches.
         folder: Where the log, the state and in the end the model and `result.json` are written. A run that was
-            killed goes on from its state and ends with the same bits; one that has ended is read back. Default: none.
+            killed goes on from its state, under the same versions, and ends with the same bits; one that has ended is
+            read back. Default: none.
         progress: Show a progress bar.
         save_every: Seconds between states.
 
@@ -53,8 +54,8 @@ def train(
         RecipeError: The recipe does not fit the data, or the checkpoint that it starts from, or the folder holds a run
             of another recipe or seed.
         ZooError: The data's files are broken; a checkpoint to start from cannot be loaded, see `zoo.load`; the loss is
-            not finite from the first epoch on; or the folder holds a model that no run has written, or a result of
-            other weights than those beside it.
+            not finite from the first epoch on; or the folder holds a model that no run has written, a state of other
+            versions, or a result of other weights than those beside it.
     """
     recipe = recipe if isinstance(recipe, Recipe) else find(str(recipe))
     seed = check_seed(seed)
@@ -109,8 +110,12 @@ def seeded(seed: int) -> Iterator[None]:
     process's: what other Python threads draw meanwhile disturbs and is disturbed.
     """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    modes = torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False)
-    with torch.random.fork_rng(devices=[]), modes[0], modes[1], modes[2]:
+    with (
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+    ):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
         torch.set_default_dtype(torch.float32)
