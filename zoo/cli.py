@@ -147,7 +147,7 @@ def _echo_error(error: ZooError) -> None:
 @main.command(short_help="Classes for your graph, or graphs.")
 @click.argument("source")
 @click.argument("graph", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz. Default: CSV on standard output, in UTF-8.")
+@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .npz. Default: CSV (UTF-8) on standard output.")
 @click.option(
     "--block-size",
     type=click.IntRange(1),
