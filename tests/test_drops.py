@@ -155,3 +155,19 @@ def test_a_graph_of_several_types_is_refused() -> None:
     graph = dgl.heterograph({("a", "to", "b"): ([0], [1]), ("b", "to", "a"): ([0], [1])})
     with pytest.raises(GraphError, match="several node or edge types"):
         DropEdge(0.5).train()(graph)
+
+
+@pytest.mark.parametrize("formats", ["csr", "csc"])
+def test_a_graph_restricted_to_a_format_loses_the_same(formats: str) -> None:
+    graph = dgl.rand_graph(20, 80)
+    torch.manual_seed(0)
+    expected = DropEdge(0.5)(graph)
+    torch.manual_seed(0)
+    kept = DropEdge(0.5)(graph.formats(formats))
+    assert all(map(torch.equal, kept.edges(), expected.edges()))
+    x = torch.rand(20, 3)
+    sums = []
+    for given in (graph, graph.formats(formats)):
+        torch.manual_seed(0)
+        sums.append(DropMessage(0.5)(given, x))
+    torch.testing.assert_close(*sums)

@@ -408,6 +408,20 @@ def test_a_model_in_half_floats_is_not_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_tensors_that_cannot_be_saved_are_told(tmp_path: Path) -> None:
+    tied = models.create("gcn", {"in_feats": 4, "num_classes": 2, "num_layers": 3, "hidden": 4})
+    tied.convs[1].linear.weight = tied.convs[0].linear.weight  # type: ignore[index, union-attr]
+    for model in (tied, models.create("gcn", {"in_feats": 4, "num_classes": 2}).to("meta")):
+        with pytest.raises(ConfigError, match="the model's tensors cannot be saved: "):
+            model.save_pretrained(tmp_path / "there")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_thousand_normalisations_are_refused() -> None:
+    with pytest.raises(ConfigError, match="1000 normalisations one after the other: at most 10"):
+        models.create("sgc", {"in_feats": 4, "num_classes": 2, "norms": ["pairnorm"] * 1000})
+
+
 @every_method
 def test_a_model_in_float64_works(method: str) -> None:
     graph = make_graph()

@@ -456,3 +456,21 @@ def test_the_model_is_measured_in_evaluation_mode_and_left_as_it_was(training: b
     expected = per_layer(model.eval(), graph, mu)
     assert per_layer(model.train(training), graph, mu) == expected
     assert model.training == training
+
+
+@every_metric
+def test_what_is_no_graph_or_no_tensor_of_numbers_is_told(metric: Callable[..., Tensor]) -> None:
+    graph, feat = random_graph(0), rand(12)
+    several = dgl.heterograph({("a", "of", "b"): ([0, 1], [1, 0]), ("b", "of", "a"): ([0, 1], [1, 0])})
+    for wrong in (None, several):
+        with pytest.raises(GraphError, match="expected a DGLGraph with one type of nodes and edges"):
+            metric(wrong, feat)
+    for wrong in (feat.numpy(), feat.to(torch.complex128)):
+        with pytest.raises(GraphError, match="feat is no tensor of real numbers"):
+            metric(graph, wrong)
+
+
+@pytest.mark.parametrize("formats", ["csr", "csc"])
+def test_pairs_of_a_graph_restricted_to_a_format_are_the_same(formats: str) -> None:
+    graph, feat = random_graph(0), rand(12)
+    assert mad(graph.formats(formats), feat, pairs="neighbors") == mad(graph, feat, pairs="neighbors")

@@ -229,6 +229,15 @@ def test_a_graph_restricted_to_some_sparse_formats_gets_the_same_answers(method:
         torch.testing.assert_close(probabilities(model, restricted, block_size), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("formats", ["csr", "csc"])
+def test_a_prepared_graph_restricted_to_a_format_is_taken_too(formats: str) -> None:
+    graph = zoo.datasets.load("csbm")
+    for name in ("gcn-csbm", "label-sbp-csbm"):
+        model = zoo.load(name)
+        prepared = model.prepare(graph)
+        torch.testing.assert_close(model(prepared.formats(formats)), model(prepared), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("transforms", [(), ("add_self_loop",)])
 def test_graphs_whose_indices_were_cast_after_a_first_look_get_the_same_answers(transforms: tuple[str, ...]) -> None:
     model, graphs = make_model("gcn", {"readout": "mean", "transforms": transforms}), small_graphs(5)
@@ -538,7 +547,7 @@ def test_a_regression_is_scored_in_the_units_of_prepare(graph: Any) -> None:
         ({"test_mask": torch.zeros(100, dtype=torch.bool)}, GraphError, "the test mask is empty"),
         ({"test_mask": torch.ones(100)}, GraphError, "test_mask is torch.float32"),
         ({"label": torch.zeros(100, 1)}, GraphError, r"label has shape \(100, 1\)"),
-        ({"label": torch.zeros(100, 2)}, ConfigError, "labels of each node: 2 in the data, but 1 in the model"),
+        ({"label": torch.zeros(100, 2)}, ConfigError, "columns of labels, .*: 2 in the data, but 0 in the model"),
         ({"label": torch.full((100,), -1)}, GraphError, "a class in the test mask is negative"),
         ({"label": torch.full((100,), 4)}, ConfigError, "the labels need 5 classes, but the model has 2: fine-tune it"),
         ({"label": torch.rand(100)}, ConfigError, "targets of a regression, but the model has 2 classes"),

@@ -15,6 +15,7 @@ def published(value: float, std: float | None = None, runs: int | None = None) -
     [
         (80.0, 0.1, 10, None, "no published value"),
         (80.4, 0.0, 10, published(80.0), "reproduced"),  # half a point
+        (64.4, 0.0, 10, published(63.9), "reproduced"),  # half a point, but for rounding
         (80.6, 0.1, 10, published(80.0), "close"),
         (80.6, 1.0, 10, published(80.0), "reproduced"),  # 80.0 lies in 80.6 ± 2.262 · 1.0 / √10 = 80.6 ± 0.715
         (80.8, 1.0, 10, published(80.0), "close"),

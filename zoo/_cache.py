@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -49,12 +49,10 @@ def latest(tensor: Tensor, graph: Any, key: Any, compute: Callable[[], T]) -> T:
     Of each tensor one result is remembered, the last: it can be as large as the tensor.
     """
     results: list[tuple[weakref.ref[Any], dict[Any, Any]]] = per_tensor(tensor, latest, list)
-    if not results or results[0][0]() is not graph._graph:
-        results[:] = [(weakref.ref(graph._graph), {})]
-    values = results[0][1]
-    if key not in values:
-        values.clear()
-    return _computed(values, key, compute)
+    entry = results[0] if results else None  # looked at once: another thread may put its own there
+    if entry is None or entry[0]() is not graph._graph or key not in entry[1]:
+        results[:] = [entry := (weakref.ref(graph._graph), {})]
+    return _computed(entry[1], key, compute)
 
 
 def _reference(tensor: Tensor, address: int) -> weakref.ref[Tensor]:
@@ -71,5 +69,4 @@ def _computed(values: dict[Any, Any], key: Any, compute: Callable[[], T]) -> T:
         # What is remembered is a constant, but one that may have a part in a gradient later.
         with torch.inference_mode(False), torch.no_grad():
             values[key] = compute()
-    result: T = values[key]
-    return result
+    return cast(T, values[key])

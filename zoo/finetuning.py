@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from zoo import ops
 from zoo._checks import check_count, check_seed, plain_number
 from zoo._dgl import dgl
 from zoo._files import user_path
@@ -138,7 +139,7 @@ def _fingerprint(data: Any) -> str:
     """Hash of all that training sees of the data."""
     seen = hashlib.sha256()
     graphs = [data] if isinstance(data, dgl.DGLGraph) else data.graphs
-    tensors = [tensor for graph in graphs for tensor in (*graph.edges(), graph.ndata["feat"])]
+    tensors = [tensor for graph in graphs for tensor in (*ops.with_coo(graph).edges(), graph.ndata["feat"])]
     holder = data.ndata if isinstance(data, dgl.DGLGraph) else vars(data)
     names = ("train_mask", "val_mask", "test_mask", "label" if "label" in holder else "labels")
     for tensor in (*tensors, *(holder[name] for name in names)):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from zoo.errors import CheckpointNotFound, HubError, IntegrityError, ZooError
 from zoo.registry import REPOSITORY
@@ -75,7 +76,7 @@ def fetch(
         HubError: The Hub refuses, is busy or cannot be reached, or the cache cannot be written.
         IntegrityError: What the Hub sends, or what is cached and cannot be fetched anew, is not what its checksum says.
     """
-    if revision is not None and REVISION.fullmatch(revision) is None:  # the client makes a path of it
+    if revision is not None and REVISION.fullmatch(str(revision)) is None:  # the client makes a path of it
         raise CheckpointNotFound(f"{revision!r:.100} cannot be a commit, branch or tag")
     _check_token(token)
     options: dict[str, Any] = {
@@ -345,7 +346,9 @@ def _explain(what: str, error: Exception) -> ZooError:
         )
     reason = f"{type(cause).__name__}: {_first_line(cause)}"
     if _is_passing(cause):
-        return HubError(f"{what}: the Hub at {constants.ENDPOINT} cannot be reached, or broke off: {reason}")
+        place = urlsplit(constants.ENDPOINT)
+        place = place._replace(netloc=place.netloc.rpartition("@")[2])  # before the @ can be a password
+        return HubError(f"{what}: the Hub at {place.geturl()} cannot be reached, or broke off: {reason}")
     return HubError(f"{what}: the Hub's client gave up: {reason}")
 
 

@@ -349,7 +349,7 @@ def _check_plain(arguments: dict[str, Any]) -> None:
 
 def _num_one_way(graph: dgl.DGLGraph) -> int:
     """How many edges were looked at, self-loops left out, if none of them has its reverse; 0 if one has."""
-    src, dst = (ends.long() for ends in graph.edges())
+    src, dst = (ends.long() for ends in ops.with_coo(graph).edges())
     between = (src != dst).nonzero().flatten()
     sample = between[:: max(1, len(between) // 1000)]
     ends = torch.zeros(graph.num_nodes(), dtype=torch.bool, device=src.device).index_fill(0, dst[sample], True)
@@ -359,7 +359,7 @@ def _num_one_way(graph: dgl.DGLGraph) -> int:
 
 
 def _warn_without_loops(graph: dgl.DGLGraph) -> None:
-    src, dst = graph.edges()
+    src, dst = ops.with_coo(graph).edges()
     if lacking := graph.num_nodes() - len(torch.unique(src[src == dst])):
         warnings.warn(
             f"{lacking} of {graph.num_nodes()} nodes have no self-loop, as this model's preprocessing gives them: "

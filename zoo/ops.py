@@ -14,6 +14,7 @@ What a layer has for every edge can be many times as large as what it has for ev
 inside `per_receiver`, which prediction cuts into blocks of receiving nodes (`in_blocks`).
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from zoo.errors import GraphError
 __all__ = [
     "BLOCK_SIZE",
     "batch_sizes",
+    "csr_tensor",
     "degree_scale",
     "edge_add",
     "edge_dot",
@@ -52,6 +54,7 @@ __all__ = [
     "reverse",
     "select_edges",
     "widened",
+    "with_coo",
 ]
 
 BLOCK_SIZE = 1 << 18  # edges; with eight heads some 8 MB for each value of an edge, and 16 for each index
@@ -178,6 +181,12 @@ def _out_order(graph: dgl.DGLGraph, heads: int, device: torch.device) -> Tensor:
     return per_graph(graph, ("out_order", heads, device), compute)
 
 
+def with_coo(graph: dgl.DGLGraph) -> dgl.DGLGraph:
+    """The graph, or where it was restricted to CSR or CSC a copy that lists its edges, too."""
+    known = any("coo" in kinds for kinds in graph.formats().values())
+    return graph if known else graph.formats(["coo", "csr", "csc"])
+
+
 def _adjacency(graph: dgl.DGLGraph, kind: str, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Offsets, nodes at the other end, and numbers of the edges: `"csc"` by receivers, `"csr"` by senders."""
     if not any(kind in kinds for kinds in graph.formats().values()):  # the graph was restricted to others
@@ -205,16 +214,27 @@ def _sums(links: _Links, rows: Tensor, weight: Tensor | None) -> Tensor:
     )
 
 
+def csr_tensor(offsets: Tensor, ends: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse matrix of values whose places are known to be right."""
+    _hear_of_csr()
+    return torch.sparse_csr_tensor(offsets, ends, values, size=shape, check_invariants=False)
+
+
+@functools.cache
+def _hear_of_csr() -> None:
+    """PyTorch says once in each process that CSR is in beta: here, to nobody."""
+    none = torch.zeros(0, dtype=torch.int64, device="cpu")
+    with warnings.catch_warnings(action="ignore"):
+        torch.sparse_csr_tensor(none.new_zeros(1), none, none.float(), size=(0, 0))
+
+
 def _dots(links: _Links, owners: Tensor, ends: Tensor) -> Tensor:
     """For every link, the inner product of the rows that it joins."""
     crowded = len(links.ends) > len(owners) * len(ends)  # parallel edges: more than a sparse matrix has places for
     if crowded or owners.dtype.itemsize < 4:  # nor is there a kernel for half floats
         return (owners[torch.repeat_interleave(links.offsets.diff())] * ends[links.ends]).sum(1)
     values = owners.new_zeros(len(links.ends))
-    with warnings.catch_warnings(action="ignore"):  # PyTorch says once in each process that CSR is in beta
-        pattern = torch.sparse_csr_tensor(
-            links.offsets, links.ends, values, size=(len(owners), len(ends)), check_invariants=False
-        )
+    pattern = csr_tensor(links.offsets, links.ends, values, (len(owners), len(ends)))
     return torch.sparse.sampled_addmm(pattern, owners, ends.t(), beta=0).values()
 
 

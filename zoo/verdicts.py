@@ -111,7 +111,7 @@ def judge(mean: float, std: float | None, n: int, published: Published | None, m
     if published is None:
         return "no published value"
     point = 1.0 if metric in PER_CENT else abs(published.value) / 100
-    difference = mean - published.value
+    difference = round(mean - published.value, 9)  # 64.4 - 63.9 is more than 0.5 by rounding
     if abs(difference) <= 0.5 * point or _compatible(mean, std, n, published):
         return "reproduced"
     if abs(difference) <= 2 * point:

@@ -6,9 +6,9 @@ import json
 import os
 import stat
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,17 @@ def serialize(model: ZooModel) -> bytes:
     """A model as a weights file: every tensor, and the config too, so that the sha256 covers it.
 
     Raises:
-        ConfigError: The model is in another type than float32 or float64.
+        ConfigError: The model is in another type than float32 or float64, or tensors of it share memory or have none.
     """
     if others := {str(tensor.dtype) for tensor in model.parameters()} - {str(dtype) for dtype in DTYPES}:
         types = ", ".join(sorted(others))
         raise ConfigError(f"a model in {types} is not saved, only float32 and float64 are: use .float()")
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
-    return safetensors.torch.save(tensors, metadata)
+    try:
+        return safetensors.torch.save(tensors, metadata)
+    except (RuntimeError, NotImplementedError) as error:  # tensors that share memory, or have none
+        raise ConfigError(f"the model's tensors cannot be saved: {' '.join(str(error).split())}") from error
 
 
 def digest(model: ZooModel) -> str:
@@ -329,19 +332,27 @@ def _arguments(config: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _at_most_parameters(number: int) -> Iterator[None]:
     """Stops the building of a model, in this thread, that asks for more parameters."""
-    thread, left = threading.get_ident(), number
-
-    def count(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
-        nonlocal left
-        left -= parameter is not None and threading.get_ident() == thread
-        if left < 0:
-            raise ConfigError(f"more than {number} parameters, many more than the weights file beside it holds")
-
-    handle = register_module_parameter_registration_hook(count)
+    token = _parameters_left.set(number)
     try:
         yield
     finally:
-        handle.remove()
+        _parameters_left.reset(token)
+
+
+_parameters_left: ContextVar[int | None] = ContextVar("parameters left", default=None)
+
+
+def _count_parameter(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
+    left = _parameters_left.get()
+    if left is None or parameter is None:
+        return
+    if left == 0:
+        raise ConfigError("many more parameters than the weights file beside it holds")
+    _parameters_left.set(left - 1)
+
+
+# Once: PyTorch calls the hooks of all threads' modules, so to add and remove it on each load would disturb others.
+register_module_parameter_registration_hook(_count_parameter)
 
 
 def _check_bytes(file: Path, content: bytes, expected: Weights) -> None:

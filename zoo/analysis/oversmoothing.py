@@ -233,14 +233,14 @@ def attractor_rank(graph: dgl.DGLGraph, feat: Tensor, *, tolerance: float = 1e-3
     """
     if not 0 <= tolerance < 1:
         raise ConfigError(f"tolerance must be at least 0 and below 1, got {tolerance}")
+    exact = _as_double(graph, feat).detach()
     rounding = _ROUNDINGS * torch.finfo(feat.dtype).eps if feat.is_floating_point() else 0.0
-    feat = _as_double(graph, feat).detach()
-    if not feat.isfinite().all():
-        return feat.new_tensor(torch.nan)
-    spread = torch.linalg.svdvals(feat - feat.mean(0))
+    if not exact.isfinite().all():
+        return exact.new_tensor(torch.nan)
+    spread = torch.linalg.svdvals(exact - exact.mean(0))
     if not len(spread):  # no features
-        return feat.new_zeros(())
-    least = torch.maximum(tolerance * spread.max(), rounding * torch.linalg.vector_norm(feat))
+        return exact.new_zeros(())
+    least = torch.maximum(tolerance * spread.max(), rounding * torch.linalg.vector_norm(exact))
     return (spread > least).sum().double()
 
 
@@ -323,6 +323,8 @@ def per_layer(
 
 
 def _num_nodes(graph: dgl.DGLGraph) -> int:
+    if not isinstance(graph, dgl.DGLGraph) or not graph.is_homogeneous:
+        raise GraphError(f"expected a DGLGraph with one type of nodes and edges, got {type(graph).__name__}")
     if graph.num_nodes() == 0:
         raise GraphError("the graph has no nodes")
     return int(graph.num_nodes())
@@ -330,12 +332,16 @@ def _num_nodes(graph: dgl.DGLGraph) -> int:
 
 def _as_double(graph: dgl.DGLGraph, feat: Tensor) -> Tensor:
     num_nodes = _num_nodes(graph)
+    if not isinstance(feat, Tensor) or feat.is_complex():
+        raise GraphError("feat is no tensor of real numbers")
     if feat.dim() != 2 or len(feat) != num_nodes:
         raise GraphError(f"feat has shape {tuple(feat.shape)}: expected ({num_nodes}, width), one row per node")
     return feat.double()
 
 
 def _per_node(graph: dgl.DGLGraph, name: str, values: Tensor) -> Tensor:
+    if not isinstance(values, Tensor):
+        raise GraphError(f"{name} is a {type(values).__name__}: expected a tensor")
     if values.shape != (graph.num_nodes(),):
         raise GraphError(f"{name} has shape {tuple(values.shape)}: expected ({graph.num_nodes()},), one per node")
     return values.to(graph.device)
@@ -347,7 +353,7 @@ def _one_for_zero(values: Tensor) -> Tensor:
 
 def _ordered_pairs(graph: dgl.DGLGraph) -> Tensor:
     """The pairs of different nodes that an edge joins, each once: source · n + destination, sorted."""
-    src, dst = graph.edges()
+    src, dst = ops.with_coo(graph).edges()
     keep = src != dst
     return torch.unique(src[keep].long() * graph.num_nodes() + dst[keep])
 

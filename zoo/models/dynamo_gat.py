@@ -290,7 +290,7 @@ class Pruning(nn.Module):
         """See `DynamoGAT.edge_weights`."""
         if not self.knows(graph):
             return torch.ones(len(self.layers), graph.num_edges())
-        ranks = _ranks(graph, *(ends.long() for ends in graph.edges(order="eid")))
+        ranks = _ranks(graph, *(ends.long() for ends in ops.with_coo(graph).edges(order="eid")))
         return torch.stack([self._layer(i).levels.to(ranks.device)[ranks] for i in range(len(self.layers))]) / FULL
 
     def _layer(self, depth: int) -> Levels:
@@ -531,7 +531,7 @@ class DynamoGAT(ZooModel):
             raise GraphError("this is not the graph whose edges were pruned: pass that one, prepared by model.prepare")
         with eval_mode(self):
             taken_in = [self._first(self._input(graph, None)), *self.layers(graph)][:-1]
-        senders, receivers = (ends.long() for ends in graph.edges(order="eid"))
+        senders, receivers = (ends.long() for ends in ops.with_coo(graph).edges(order="eid"))
         counted = senders != receivers
         told = []
         for state, weight in zip(taken_in, self.edge_weights(graph), strict=True):

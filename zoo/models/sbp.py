@@ -241,7 +241,7 @@ class LabelSBP(SBP):
 
         def compute() -> dgl.DGLGraph:
             classes = self._known_classes(graph)
-            senders, receivers = graph.formats(["coo"]).edges()
+            senders, receivers = ops.with_coo(graph).edges()
             first, second = classes[senders.long()], classes[receivers.long()]
             kept = (first == second) | (torch.maximum(first, second) == self.num_classes)
             return dgl.graph((senders[kept], receivers[kept]), num_nodes=graph.num_nodes())

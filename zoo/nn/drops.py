@@ -43,6 +43,7 @@ class DropEdge(nn.Module):
             return graph
         if not graph.is_homogeneous:
             raise GraphError("the graph has several node or edge types; the zoo's models take homogeneous graphs")
+        graph = ops.with_coo(graph)
         senders, receivers = graph.edges()
         kept = senders == receivers
         others = (~kept).nonzero().squeeze(1)
@@ -93,7 +94,7 @@ class DropMessage(nn.Module):
         """See the class."""
         if not self.training or self.rate == 0:
             return ops.propagate_gcn(graph, x)
-        senders, receivers = (ends.to(x.device).long() for ends in graph.edges())
+        senders, receivers = (ends.to(x.device).long() for ends in ops.with_coo(graph).edges())
         scale, seed = ops.degree_scale(graph, x), int(torch.randint(1 << 62, ()))
         sums: Tensor = _DroppedSums.apply(scale * x, senders, receivers, self.rate, seed)
         return scale * sums

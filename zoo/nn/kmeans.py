@@ -41,7 +41,7 @@ def assign(points: Tensor, centroids: Tensor, distance: str = "euclidean") -> Te
         distance: `"euclidean"` or `"cosine"`.
 
     Returns:
-        (num_points,) int64; of centroids that are equally near but for rounding, any; of equal ones the first.
+        (num_points,) int64; of centroids that are equally near but for rounding, any.
     """
     return _scores(points, centroids, distance).max(0).indices  # argmax(0) is much slower
 

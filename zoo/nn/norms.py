@@ -26,6 +26,7 @@ __all__ = ["NORMS", "BatchNorm", "ClusterNorm", "ContraNorm", "LayerNorm", "Norm
 EPSILON = 1e-5
 PAIRNORM_EPSILON = 1e-6
 PAIRNORM_MODES = ("PN", "PN-SI", "PN-SCS")
+MAX_NORMS = 10
 BLOCK_ROWS = 128  # each with a value for every node of its graph; for 20 000 nodes 10 MB
 
 
@@ -283,7 +284,7 @@ class _Pairs:
 def _masked_pairs(graph: dgl.DGLGraph, sizes: Tensor) -> Tensor:
     """Receivers, sorted, over senders of the edges, without self-loops of nodes that all nodes of their graph reach."""
     num_nodes = graph.num_nodes()
-    senders, receivers = (ends.long() for ends in graph.formats(["coo"]).edges())
+    senders, receivers = (ends.long() for ends in ops.with_coo(graph).edges())
     pairs = torch.unique(receivers * num_nodes + senders)
     receivers, senders = pairs // num_nodes, pairs % num_nodes
     complete = torch.bincount(receivers, minlength=num_nodes) == sizes.repeat_interleave(sizes)
@@ -354,6 +355,9 @@ class Norms(nn.ModuleList):
 
     def __init__(self, names: Iterable[str], width: int, *, scale: float = 1.0) -> None:
         super().__init__()
+        names = list(names)
+        if len(names) > MAX_NORMS:  # before a stranger's config has a million of them built
+            raise ConfigError(f"{len(names)} normalisations one after the other: at most {MAX_NORMS}")
         for name in names:
             check_choice("normalisation", name, NORMS)
             self.append(NORMS[name](width, scale))

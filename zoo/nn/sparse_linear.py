@@ -6,7 +6,6 @@ take either kind.
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from zoo._cache import per_tensor
 from zoo._checks import check_choice
 from zoo.errors import ConfigError
+from zoo.ops import csr_tensor
 
 __all__ = ["Dropout", "Features", "Linear", "SparseFeatures", "compress", "constant", "dense"]
 
@@ -67,14 +67,11 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) 
     """A CSR matrix from coordinates that are sorted by row."""
     indptr = torch.zeros(shape[0] + 1, dtype=torch.int64, device=rows.device)
     indptr[1:] = torch.bincount(rows, minlength=shape[0]).cumsum(0)
-    with warnings.catch_warnings(action="ignore"):  # PyTorch says once in each process that CSR is in beta
-        return torch.sparse_csr_tensor(indptr, columns, values, size=shape, check_invariants=False)
+    return csr_tensor(indptr, columns, values, shape)
 
 
 def _with_values(csr: Tensor, values: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(
-        csr.crow_indices(), csr.col_indices(), values, size=csr.shape, check_invariants=False
-    )
+    return csr_tensor(csr.crow_indices(), csr.col_indices(), values, (csr.shape[0], csr.shape[1]))
 
 
 def compress(feat: Tensor) -> Tensor | SparseFeatures:
