@@ -155,7 +155,7 @@ def test_a_config_says_several_labels_or_nothing(value: Any, graph: Any, tmp_pat
 
 def test_a_model_for_the_other_kind_of_labels_is_not_scored(graph: Any) -> None:
     several = trained(graph).model
-    with pytest.raises(ConfigError, match=r"columns of labels, .*: 3 in the data, but 0 in the model"):
+    with pytest.raises(ConfigError, match="the data has 3 labels of each node, the model is for one label of"):
         zoo.evaluate(new_model(), graph)
     with pytest.raises(RecipeError, match="'accuracy' is not for node-multilabel: choose from roc-auc"):
         zoo.evaluate(several, graph, metric="accuracy")
@@ -165,7 +165,7 @@ def test_a_model_for_the_other_kind_of_labels_is_not_scored(graph: Any) -> None:
         zoo.evaluate(several, graph)
     for label in (labels[:, :2], labels[:, 0]):
         graph.ndata["label"] = label
-        with pytest.raises(ConfigError, match=r"columns .*: [02] in the data, but 3 in the model: fine-tune it"):
+        with pytest.raises(ConfigError, match=r"the data has (2 labels|one label) of each node, the model is for 3"):
             zoo.evaluate(several, graph)
 
 

@@ -547,7 +547,7 @@ def test_a_regression_is_scored_in_the_units_of_prepare(graph: Any) -> None:
         ({"test_mask": torch.zeros(100, dtype=torch.bool)}, GraphError, "the test mask is empty"),
         ({"test_mask": torch.ones(100)}, GraphError, "test_mask is torch.float32"),
         ({"label": torch.zeros(100, 1)}, GraphError, r"label has shape \(100, 1\)"),
-        ({"label": torch.zeros(100, 2)}, ConfigError, "columns of labels, .*: 2 in the data, but 0 in the model"),
+        ({"label": torch.zeros(100, 2)}, ConfigError, "the data has 2 labels of each node, the model is for one"),
         ({"label": torch.full((100,), -1)}, GraphError, "a class in the test mask is negative"),
         ({"label": torch.full((100,), 4)}, ConfigError, "the labels need 5 classes, but the model has 2: fine-tune it"),
         ({"label": torch.rand(100)}, ConfigError, "targets of a regression, but the model has 2 classes"),

@@ -167,13 +167,10 @@ def _check_labels(model: ZooModel, labels: Tensor) -> None:
     """That the labels of a test mask, of one item or more, are of the model's kind, and no more than it has."""
     check_values(labels, "the test mask")
     if model.multilabel or labels.dim() == 2:
-        given = labels.shape[1] if labels.dim() == 2 else 0
-        wanted = model.num_classes if model.multilabel else 0
+        given = f"{labels.shape[1]} labels of each node" if labels.dim() == 2 else "one label of each node"
+        wanted = f"{model.num_classes} labels of each node" if model.multilabel else "one label of each node"
         if given != wanted:
-            raise ConfigError(
-                f"columns of labels, 0 where each node has one: {given} in the data, but {wanted} in the model: "
-                "fine-tune it on this data first"
-            )
+            raise ConfigError(f"the data has {given}, the model is for {wanted}: fine-tune it on this data first")
     elif labels.is_floating_point():
         if model.num_classes > 1:
             raise ConfigError(f"the labels are targets of a regression, but the model has {model.num_classes} classes")

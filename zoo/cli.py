@@ -29,7 +29,7 @@ class _Commands(click.Group):
     """Prints a ZooError on one line and exits with 2, without a traceback."""
 
     def invoke(self, context: click.Context) -> Any:
-        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors != "backslashreplace":
             sys.stdout.reconfigure(errors="replace")  # where a locale lacks –, say, ? stands for it
         try:
             with warnings.catch_warnings():

@@ -67,7 +67,7 @@ def serialize(model: ZooModel) -> bytes:
     metadata = {"config": json.dumps(model.config, sort_keys=True)}  # a second key would make the bytes' order random
     try:
         return safetensors.torch.save(tensors, metadata)
-    except (RuntimeError, NotImplementedError) as error:  # tensors that share memory, or have none
+    except RuntimeError as error:  # tensors that share memory, or have none
         raise ConfigError(f"the model's tensors cannot be saved: {' '.join(str(error).split())}") from error
 
 
@@ -329,6 +329,9 @@ def _arguments(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != "method" and (key, value) != ("multilabel", True)}
 
 
+_parameters_left: ContextVar[int | None] = ContextVar("parameters left", default=None)
+
+
 @contextlib.contextmanager
 def _at_most_parameters(number: int) -> Iterator[None]:
     """Stops the building of a model, in this thread, that asks for more parameters."""
@@ -337,9 +340,6 @@ def _at_most_parameters(number: int) -> Iterator[None]:
         yield
     finally:
         _parameters_left.reset(token)
-
-
-_parameters_left: ContextVar[int | None] = ContextVar("parameters left", default=None)
 
 
 def _count_parameter(module: torch.nn.Module, name: str, parameter: torch.nn.Parameter | None) -> None:
@@ -351,7 +351,7 @@ def _count_parameter(module: torch.nn.Module, name: str, parameter: torch.nn.Par
     _parameters_left.set(left - 1)
 
 
-# Once: PyTorch calls the hooks of all threads' modules, so to add and remove it on each load would disturb others.
+# Once, and for whatever is built: to add and remove it on each load would disturb what other threads are building.
 register_module_parameter_registration_hook(_count_parameter)
 
 

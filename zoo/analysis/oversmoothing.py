@@ -324,7 +324,7 @@ def per_layer(
 
 def _num_nodes(graph: dgl.DGLGraph) -> int:
     if not isinstance(graph, dgl.DGLGraph) or not graph.is_homogeneous:
-        raise GraphError(f"expected a DGLGraph with one type of nodes and edges, got {type(graph).__name__}")
+        raise GraphError(f"expected a DGLGraph with one type of nodes and edges, got {graph!r:.100}")
     if graph.num_nodes() == 0:
         raise GraphError("the graph has no nodes")
     return int(graph.num_nodes())

@@ -48,7 +48,7 @@ def remove_self_loop(graph: dgl.DGLGraph) -> dgl.DGLGraph:
 
 def to_undirected(graph: dgl.DGLGraph) -> dgl.DGLGraph:
     """Adds every edge's reverse; an edge that is then there twice is kept once."""
-    src, dst = graph.edges()
+    src, dst = _with_all_formats(graph).edges()
     key = torch.cat([src, dst]).long() * graph.num_nodes() + torch.cat([dst, src])
     key = torch.unique(key)
     return _with_edges(graph, key // graph.num_nodes(), key % graph.num_nodes())
@@ -127,7 +127,7 @@ def check(names: Iterable[str]) -> None:
 
 
 def _without_self_loops(graph: dgl.DGLGraph) -> tuple[Tensor, Tensor]:
-    src, dst = graph.edges()
+    src, dst = _with_all_formats(graph).edges()
     keep = src != dst
     return src[keep], dst[keep]
 

@@ -119,7 +119,7 @@ class RunFolder:
         try:
             content = torch.load(path, weights_only=True)
             self._check_identity(STATE, content["identity"])
-            _check_versions(path, content.get("environment", environment()))
+            _check_versions(path, content["environment"])
             model.load_state_dict(content["model"])
             optimizer.load_state_dict(content["optimizer"])
             torch.set_rng_state(content["generator"])
@@ -192,10 +192,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         result["identity"] = dict(result["identity"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not the result of a run: mend it or delete it ({error})") from error
-    beside = folder / weights.WEIGHTS
-    if not beside.exists():
-        raise CheckpointError(f"{beside} is missing: delete the folder to train anew")
-    if made != weights.sha256(beside.read_bytes()):
+    try:
+        found = weights.sha256((folder / weights.WEIGHTS).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} is the result of weights that cannot be read ({error})") from error
+    if made != found:
         raise CheckpointError(f"{path} is the result of other weights than those beside it: use another folder")
     return result
 
