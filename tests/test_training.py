@@ -216,6 +216,14 @@ def test_a_result_of_no_run_is_named(tmp_path: Path, identity: Any) -> None:
         zoo.train(small(), 0, tmp_path)
 
 
+def test_a_result_whose_weights_cannot_be_read_is_told(tmp_path: Path) -> None:
+    zoo.train(small(), 0, tmp_path)
+    (tmp_path / weights.WEIGHTS).unlink()
+    (tmp_path / weights.WEIGHTS).mkdir()
+    with pytest.raises(CheckpointError, match="is the result of weights that cannot be read"):
+        zoo.train(small(), 0, tmp_path)
+
+
 TRAIN = """
 import sys
 from pathlib import Path

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from zoo._dgl import dgl
 from zoo.datasets import transforms
@@ -167,3 +168,12 @@ def test_unknown_name() -> None:
         ConfigError, match="unknown transform 'add_selfloop'; there are add_self_loop, remove_self_loop"
     ):
         transforms.apply(make_graph(), ["add_self_loop", "add_selfloop"])
+
+
+@pytest.mark.parametrize("name", ["add_self_loop", "remove_self_loop", "to_undirected"])
+@pytest.mark.parametrize("formats", ["csr", "csc"])
+def test_a_graph_restricted_to_a_format_is_transformed_alone_too(name: str, formats: str) -> None:
+    graph = dgl.graph(([0, 1, 1, 3], [1, 1, 2, 0]))
+    made, expected = (transforms.TRANSFORMS[name](given) for given in (graph.formats(formats), graph))
+    pairs = [sorted(zip(*map(Tensor.tolist, result.edges()), strict=True)) for result in (made, expected)]
+    assert pairs[0] == pairs[1]
